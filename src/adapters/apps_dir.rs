@@ -1,0 +1,280 @@
+//! The apps directory: which apps there are, looked at again each time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::app::AppName;
+use crate::domain::job::Target;
+
+/// The names of a Compose file, in the order in which Compose looks for them.
+const COMPOSE_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+/// A file larger than this is no manifest or Compose file that anybody wrote.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Why a directory is not a working app.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppDirError {
+    #[error("the apps directory {path} cannot be read: {reason}")]
+    Directory { path: String, reason: String },
+    #[error("no such app: {0}")]
+    NoSuchApp(String),
+}
+
+/// One app's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppDir {
+    pub name: AppName,
+    /// Absolute, and spelled as the apps directory was: Compose resolves relative mounts against it.
+    pub path: PathBuf,
+    pub compose_file: PathBuf,
+    /// The store's manifest, or what is wrong with it.
+    pub manifest: Option<Result<Manifest, String>>,
+}
+
+/// `manifest.json` of an app store, in the style of furtka.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub name: Option<String>,
+    pub display_name: Option<String>,
+    pub version: Option<String>,
+    pub description: Option<String>,
+    /// Short names of volumes; each exists as `furtka_<app>_<volume>`.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// As the store wrote them: numbers or texts.
+    #[serde(default)]
+    pub ports: serde_json::Value,
+    pub icon: Option<String>,
+}
+
+/// What changes when somebody edits an app: each file's name, size and time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
+
+/// The directory that holds the apps.
+#[derive(Debug, Clone)]
+pub struct AppsDir {
+    root: PathBuf,
+}
+
+impl AppsDir {
+    /// `root` is absolute; it need not exist yet.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All apps, by name. What is no app (no Compose file, no valid name, a link that leads out) is not among them.
+    pub fn list(&self) -> Result<Vec<AppDir>, AppDirError> {
+        let wrong = |error: io::Error| AppDirError::Directory {
+            path: self.root.display().to_string(),
+            reason: error.to_string(),
+        };
+        let entries = std::fs::read_dir(&self.root).map_err(wrong)?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<AppName>().ok());
+        let mut apps: Vec<_> = names.filter_map(|name| self.open(name)).collect();
+        apps.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(apps)
+    }
+
+    /// One app. Every text that is no app's name, and every name without an app, is [`AppDirError::NoSuchApp`].
+    pub fn find(&self, name: &str) -> Result<AppDir, AppDirError> {
+        let parsed = name.parse::<AppName>().ok();
+        parsed.and_then(|name| self.open(name)).ok_or_else(|| AppDirError::NoSuchApp(name.chars().take(80).collect()))
+    }
+
+    fn open(&self, name: AppName) -> Option<AppDir> {
+        let path = self.root.join(name.as_str());
+        let inside = path.canonicalize().ok()?.starts_with(self.root.canonicalize().ok()?);
+        if !inside || !path.is_dir() {
+            return None;
+        }
+        // `symlink_metadata`: a Compose file that is a dangling link is a broken app, not no app.
+        let compose_file =
+            COMPOSE_FILES.iter().map(|file| path.join(file)).find(|file| file.symlink_metadata().is_ok())?;
+        let manifest = read_manifest(&path.join("manifest.json"));
+        Some(AppDir { name, path, compose_file, manifest })
+    }
+}
+
+impl AppDir {
+    /// The app as what a job works on.
+    pub fn target(&self) -> Target {
+        Target::App(self.name.to_string())
+    }
+
+    /// The names of the external volumes that the manifest asks for, or what is wrong with the manifest.
+    pub fn manifest_volumes(&self) -> Result<Vec<String>, String> {
+        match &self.manifest {
+            None => Ok(Vec::new()),
+            Some(Err(reason)) => Err(reason.clone()),
+            Some(Ok(manifest)) => manifest.volumes.iter().map(|volume| self.volume_name(volume)).collect(),
+        }
+    }
+
+    /// Volume names share the grammar of app names (Docker: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`).
+    fn volume_name(&self, short: &str) -> Result<String, String> {
+        match short.parse::<AppName>() {
+            Ok(short) => Ok(format!("furtka_{}_{short}", self.name)),
+            Err(_) => {
+                Err(format!("manifest.json: `{short}` is no name of a volume: use letters, digits, `_`, `.` and `-`"))
+            }
+        }
+    }
+
+    /// The state of the app's files now. Files in subdirectories are not looked at.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let files = entries.filter_map(|entry| {
+            let metadata = std::fs::metadata(entry.path()).ok()?;
+            metadata.is_file().then(|| (entry.path(), metadata.len(), metadata.modified().ok()))
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        Fingerprint(files)
+    }
+
+    /// The values of the app's own variables, which no message may show: those of `.env` and other `*.env` files, and
+    /// those under `environment` of its Compose files. Best effort: what cannot be read has no values.
+    pub fn secret_values(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut values = Vec::new();
+        for file in entries {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some(text) = read_small(&file) else { continue };
+            if name.ends_with(".env") || name.starts_with(".env") {
+                values.extend(env_values(&text));
+            } else if name.ends_with(".yaml") || name.ends_with(".yml") {
+                let documents = serde_yaml::from_str::<serde_yaml::Value>(&text);
+                documents.iter().for_each(|document| collect_environment(document, false, &mut values));
+            }
+        }
+        values
+    }
+}
+
+fn read_small(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return None;
+    }
+    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn env_values(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    lines.filter_map(|line| line.split_once('=')).map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+/// Collects the scalars below every key `environment`, whatever the document's shape.
+fn collect_environment(value: &serde_yaml::Value, inside: bool, values: &mut Vec<String>) {
+    match value {
+        serde_yaml::Value::Mapping(mapping) => {
+            for (key, value) in mapping {
+                collect_environment(value, inside || key.as_str() == Some("environment"), values);
+            }
+        }
+        serde_yaml::Value::Sequence(items) => items.iter().for_each(|item| collect_environment(item, inside, values)),
+        serde_yaml::Value::Tagged(tagged) => collect_environment(&tagged.value, inside, values),
+        serde_yaml::Value::String(text) if inside => {
+            values.push(text.split_once('=').map_or(text.as_str(), |(_, value)| value).to_owned());
+        }
+        serde_yaml::Value::Number(number) if inside => values.push(number.to_string()),
+        _ => {}
+    }
+}
+
+fn read_manifest(path: &Path) -> Option<Result<Manifest, String>> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if metadata.len() > MAX_FILE {
+        return Some(Err("manifest.json is larger than 1 MiB".into()));
+    }
+    let read = std::fs::read(path).map_err(|error| format!("manifest.json cannot be read: {error}"));
+    Some(
+        read.and_then(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| format!("manifest.json is invalid: {error}"))
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn apps(files: &[(&str, &str)]) -> (tempfile::TempDir, AppsDir) {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let path = dir.path().join("apps").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let apps = AppsDir::new(dir.path().join("apps"));
+        (dir, apps)
+    }
+
+    #[test]
+    fn directories_with_a_compose_file_are_apps() {
+        let (_dir, apps) =
+            apps(&[("b/compose.yml", ""), ("a/docker-compose.yaml", ""), ("none/readme", ""), (".x/compose.yaml", "")]);
+        let names: Vec<_> = apps.list().unwrap().into_iter().map(|app| app.name.to_string()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn the_first_of_the_four_names_wins() {
+        let (_dir, apps) = apps(&[("a/docker-compose.yml", ""), ("a/compose.yml", "")]);
+        assert!(apps.find("a").unwrap().compose_file.ends_with("compose.yml"));
+    }
+
+    #[test]
+    fn links_that_lead_out_are_no_apps_and_links_inside_are() {
+        let (dir, apps) = apps(&[("a/compose.yaml", ""), ("../outside/compose.yaml", "")]);
+        let root = dir.path().join("apps");
+        std::os::unix::fs::symlink(dir.path().join("outside"), root.join("out")).unwrap();
+        std::os::unix::fs::symlink(root.join("a"), root.join("in")).unwrap();
+        assert!(apps.find("out").is_err());
+        assert!(apps.find("in").is_ok());
+        for name in ["..", ".", "", "a/../a", "%2e%2e"] {
+            assert!(apps.find(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_names_its_volumes_and_a_wrong_one_says_so() {
+        let (_dir, apps) = apps(&[
+            ("a/compose.yaml", ""),
+            ("a/manifest.json", r#"{"name": "a", "volumes": ["data"], "ports": [8080]}"#),
+            ("b/compose.yaml", ""),
+            ("b/manifest.json", "{"),
+            ("c/compose.yaml", ""),
+            ("c/manifest.json", r#"{"volumes": ["../x"]}"#),
+        ]);
+        assert_eq!(apps.find("a").unwrap().manifest_volumes().unwrap(), ["furtka_a_data"]);
+        assert!(apps.find("b").unwrap().manifest_volumes().unwrap_err().contains("manifest.json is invalid"));
+        assert!(apps.find("c").unwrap().manifest_volumes().is_err());
+    }
+
+    #[test]
+    fn values_of_variables_are_known_so_that_no_message_shows_them() {
+        let (_dir, apps) = apps(&[
+            (
+                "a/compose.yaml",
+                "services: {a: {environment: {P: hunter2, L: [x]}, image: nginx}, b: {environment: [\"Q=swordfish\"]}}",
+            ),
+            ("a/.env", "# comment\nTOKEN=\"abc def\"\n"),
+        ]);
+        let values = apps.find("a").unwrap().secret_values();
+        for value in ["hunter2", "swordfish", "abc def"] {
+            assert!(values.iter().any(|known| known == value), "{value}");
+        }
+        assert!(!values.iter().any(|known| known == "nginx"));
+    }
+}

@@ -1,0 +1,363 @@
+//! The one door to child processes.
+//!
+//! A child gets a cleared environment, its own process group and a deadline. `docker compose` is two processes, so it is
+//! always the group that is signalled, never the child alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio_process_stream::{Item, ProcessChunkStream};
+use tokio_util::sync::CancellationToken;
+
+/// How long a child that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long output may go on after the child itself has ended, when a grandchild still holds the pipe.
+const STRAGGLERS: Duration = Duration::from_secs(2);
+/// How often a wait looks whether the child has ended.
+const TICK: Duration = Duration::from_millis(250);
+/// Standard output beyond this is an error: no reply that is read here is as long.
+const MAX_STDOUT: usize = 32 << 20;
+/// A line longer than this is cut: it is no line that a person or a parser here could use.
+const MAX_LINE: usize = 64 << 10;
+/// How many last lines of standard error are kept to explain a failure.
+const TAIL_LINES: usize = 20;
+
+/// A child to run: program and arguments, never a shell string.
+#[derive(Debug)]
+pub struct Command {
+    program: PathBuf,
+    args: Vec<OsString>,
+    dir: Option<PathBuf>,
+    env: BTreeMap<OsString, OsString>,
+    stdin: Stdio,
+}
+
+/// What a child that exited with 0 left.
+#[derive(Debug)]
+pub struct Output {
+    pub stdout: Vec<u8>,
+}
+
+/// Every way in which a child can fail.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("`{program}` was not found")]
+    NotFound { program: String },
+    #[error("`{program}` could not be started: {reason}")]
+    Spawn { program: String, reason: io::Error },
+    #[error("`{command}` exited with {code}")]
+    Exit { command: String, code: i32, stderr: String },
+    #[error("`{command}` was ended by signal {signal}")]
+    Signal { command: String, signal: i32, stderr: String },
+    #[error("`{command}` did not end within {} s", after.as_secs())]
+    Timeout { command: String, after: Duration, stderr: String },
+    #[error("`{command}` was cancelled")]
+    Cancelled { command: String },
+    #[error("reading the output of `{command}` failed: {reason}")]
+    Output { command: String, reason: String },
+}
+
+impl Command {
+    /// A child with nothing but `env` in its environment and an empty standard input.
+    pub fn new(program: impl Into<PathBuf>, env: &BTreeMap<OsString, OsString>) -> Self {
+        Self { program: program.into(), args: Vec::new(), dir: None, env: env.clone(), stdin: Stdio::null() }
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// The directory to run in. `PWD` is set as a shell would set it: Compose files say `${PWD}`.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        self.env.insert("PWD".into(), dir.clone().into());
+        self.dir = Some(dir);
+        self
+    }
+
+    /// What the child reads; see [`crate::adapters::lock::JobLock::as_stdin`] for why it may be a lock.
+    pub fn stdin(mut self, stdin: Stdio) -> Self {
+        self.stdin = stdin;
+        self
+    }
+
+    /// The command as a person would type it, for error messages; environment and directory are left out.
+    pub fn display(&self) -> String {
+        let program = self.program.file_name().unwrap_or(self.program.as_os_str());
+        let words = std::iter::once(program).chain(self.args.iter().map(OsString::as_os_str));
+        words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Like [`Command::run`] for a child whose result is its standard output, line by line; its last words still explain
+    /// a failure.
+    pub async fn run_lines(
+        self,
+        deadline: Duration,
+        cancel: &CancellationToken,
+        on_line: impl FnMut(&str),
+    ) -> Result<(), CommandError> {
+        self.run_with(deadline, cancel, |_| {}, Some(on_line)).await.map(drop)
+    }
+
+    /// Runs the child to its end and gives each line of its standard error to `on_line` as it comes.
+    ///
+    /// At `deadline` or when `cancel` fires, the group is asked to end and after ten seconds killed.
+    pub async fn run(
+        self,
+        deadline: Duration,
+        cancel: &CancellationToken,
+        on_line: impl FnMut(&str),
+    ) -> Result<Output, CommandError> {
+        self.run_with(deadline, cancel, on_line, None::<fn(&str)>).await
+    }
+
+    async fn run_with(
+        self,
+        deadline: Duration,
+        cancel: &CancellationToken,
+        mut on_line: impl FnMut(&str),
+        mut on_stdout: Option<impl FnMut(&str)>,
+    ) -> Result<Output, CommandError> {
+        let command = self.display();
+        let mut stream = ProcessChunkStream::from(self.spawn()?);
+        let group = stream.child().and_then(tokio::process::Child::id);
+        let mut stdout = Vec::new();
+        let (mut lines, mut stdout_lines) = (Lines::default(), Lines::default());
+        let mut end = End::Running { until: Instant::now() + deadline };
+        let mut cancelled = false;
+        let mut tick = tokio::time::interval(TICK);
+        let status = loop {
+            tokio::select! {
+                item = stream.next() => match item {
+                    Some(Item::Stdout(chunk)) if let Some(on_stdout) = &mut on_stdout => stdout_lines.feed(&chunk, on_stdout),
+                    Some(Item::Stdout(chunk)) if stdout.len() + chunk.len() > MAX_STDOUT => {
+                        signal(group, rustix::process::Signal::KILL);
+                        return Err(CommandError::Output { command, reason: "it is too long".into() });
+                    }
+                    Some(Item::Stdout(chunk)) => stdout.extend_from_slice(&chunk),
+                    Some(Item::Stderr(chunk)) => lines.feed(&chunk, &mut on_line),
+                    Some(Item::Done(status)) => break status,
+                    None => return Err(CommandError::Output { command, reason: "the pipes closed early".into() }),
+                },
+                () = cancel.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    end.ask(group);
+                }
+                _ = tick.tick() => {
+                    if let Some(status) = exited_with_stragglers(&mut stream, &mut end) {
+                        signal(group, rustix::process::Signal::KILL);
+                        break Ok(status);
+                    }
+                    end.advance(group);
+                }
+            }
+        };
+        lines.finish(&mut on_line);
+        if let Some(on_stdout) = &mut on_stdout {
+            stdout_lines.finish(on_stdout);
+        }
+        let status =
+            status.map_err(|reason| CommandError::Output { command: command.clone(), reason: reason.to_string() })?;
+        let timed_out = matches!(end, End::Asked { .. } | End::Killed) && !cancelled;
+        classify(status, command, lines.tail(), cancelled, timed_out.then_some(deadline)).map(|()| Output { stdout })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one door to child processes")]
+    fn spawn(self) -> Result<tokio::process::Child, CommandError> {
+        let program = self.program.display().to_string();
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(&self.env).stdin(self.stdin);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let wrong_dir = self.dir.as_ref().is_some_and(|dir| !dir.is_dir());
+        command.spawn().map_err(|reason| match reason.kind() {
+            io::ErrorKind::NotFound if !wrong_dir => CommandError::NotFound { program },
+            _ => CommandError::Spawn { program, reason },
+        })
+    }
+}
+
+fn classify(
+    status: ExitStatus,
+    command: String,
+    stderr: String,
+    cancelled: bool,
+    timed_out: Option<Duration>,
+) -> Result<(), CommandError> {
+    if cancelled {
+        return Err(CommandError::Cancelled { command });
+    }
+    if let Some(after) = timed_out {
+        return Err(CommandError::Timeout { command, after, stderr });
+    }
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(CommandError::Exit { command, code, stderr }),
+        (None, signal) => Err(CommandError::Signal { command, signal: signal.unwrap_or_default(), stderr }),
+    }
+}
+
+/// How the life of a child is brought to its end.
+enum End {
+    Running { until: Instant },
+    Asked { until: Instant },
+    Exited { until: Instant },
+    Killed,
+}
+
+impl End {
+    /// Asks the group to end.
+    fn ask(&mut self, group: Option<u32>) {
+        signal(group, rustix::process::Signal::TERM);
+        *self = Self::Asked { until: Instant::now() + GRACE };
+    }
+
+    /// Takes the next step when its time has come.
+    fn advance(&mut self, group: Option<u32>) {
+        match self {
+            Self::Running { until } if Instant::now() >= *until => self.ask(group),
+            Self::Asked { until } if Instant::now() >= *until => {
+                signal(group, rustix::process::Signal::KILL);
+                *self = Self::Killed;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The status of a child that has ended while something else still holds its pipes open for too long.
+fn exited_with_stragglers(stream: &mut ProcessChunkStream, end: &mut End) -> Option<ExitStatus> {
+    let status = stream.child_mut()?.try_wait().ok()??;
+    match end {
+        End::Exited { until } if Instant::now() >= *until => Some(status),
+        End::Running { .. } => {
+            *end = End::Exited { until: Instant::now() + STRAGGLERS };
+            None
+        }
+        _ => None,
+    }
+}
+
+fn signal(group: Option<u32>, signal: rustix::process::Signal) {
+    let pid = group.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // A group that has just ended is what was wanted.
+        let _ = rustix::process::kill_process_group(pid, signal);
+    }
+}
+
+/// Splits a byte stream into lines at `\n` and `\r` (progress bars redraw with it), and remembers the last ones.
+#[derive(Default)]
+struct Lines {
+    partial: Vec<u8>,
+    tail: VecDeque<String>,
+}
+
+impl Lines {
+    fn feed(&mut self, chunk: &[u8], on_line: &mut impl FnMut(&str)) {
+        for byte in chunk {
+            if matches!(byte, b'\n' | b'\r') {
+                self.finish(on_line);
+            } else if self.partial.len() < MAX_LINE {
+                self.partial.push(*byte);
+            }
+        }
+    }
+
+    fn finish(&mut self, on_line: &mut impl FnMut(&str)) {
+        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
+        self.partial.clear();
+        if line.is_empty() {
+            return;
+        }
+        on_line(&line);
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+
+    fn tail(&self) -> String {
+        self.tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let env = BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]);
+        Command::new("/bin/sh", &env).args(["-c", script])
+    }
+
+    async fn run(script: &str, deadline: u64) -> (Result<Output, CommandError>, Vec<String>) {
+        let mut lines = Vec::new();
+        let cancel = CancellationToken::new();
+        let result = sh(script).run(Duration::from_millis(deadline), &cancel, |line| lines.push(line.to_owned())).await;
+        (result, lines)
+    }
+
+    #[tokio::test]
+    async fn output_and_lines_arrive_also_when_they_are_not_utf8() {
+        let (result, lines) = run("printf 'out'; printf 'a\\nb\\rc\\377\\n' >&2", 5000).await;
+        assert_eq!(result.unwrap().stdout, b"out");
+        assert_eq!(lines, ["a", "b", "c\u{fffd}"]);
+    }
+
+    #[tokio::test]
+    async fn an_exit_code_comes_with_the_last_lines() {
+        let (result, _) = run("echo one >&2; exit 3", 5000).await;
+        assert!(matches!(result, Err(CommandError::Exit { code: 3, stderr, .. }) if stderr == "one"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_and_a_missing_directory_are_told_apart() {
+        let cancel = CancellationToken::new();
+        let missing = Command::new("/nowhere/docker", &BTreeMap::new());
+        let result = missing.run(Duration::from_secs(1), &cancel, |_| {}).await;
+        assert!(matches!(result, Err(CommandError::NotFound { .. })));
+        let result = sh("true").dir("/nowhere").run(Duration::from_secs(1), &cancel, |_| {}).await;
+        assert!(matches!(result, Err(CommandError::Spawn { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_child_that_hangs_ends_with_its_grandchildren_at_the_deadline() {
+        let marker = "restock-test-hang-31415";
+        let (result, _) = run(&format!("sh -c 'exec sleep 300' {marker} & wait"), 300).await;
+        assert!(matches!(result, Err(CommandError::Timeout { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_grandchild_that_keeps_the_pipe_open_does_not_hold_the_answer() {
+        let before = Instant::now();
+        let (result, _) = run("sleep 60 & exit 0", 30_000).await;
+        assert!(result.is_ok());
+        assert!(before.elapsed() < Duration::from_secs(20));
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_the_child() {
+        let cancel = CancellationToken::new();
+        let canceller = cancel.clone();
+        let run = sh("sleep 300").run(Duration::from_secs(60), &cancel, |_| {});
+        let (result, ()) = tokio::join!(run, async move { canceller.cancel() });
+        assert!(matches!(result, Err(CommandError::Cancelled { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_cleared_but_for_what_is_given() {
+        let (result, _) = run("env | sort | cut -d= -f1 | grep -v -e '^_$' -e SHLVL -e PWD | tr '\\n' ' '", 5000).await;
+        assert_eq!(String::from_utf8_lossy(&result.unwrap().stdout), "PATH ");
+    }
+}

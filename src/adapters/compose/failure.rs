@@ -1,0 +1,184 @@
+//! What Compose's words about a failure mean, and how they are shown.
+
+use super::progress::{ProgressLine, parse_line};
+
+/// Values shorter than this are words of every message; replacing them would hide the message and no secret.
+const SHORTEST_SECRET: usize = 3;
+const MASK: &str = "***";
+
+/// Takes values of a project's variables out of texts that people and logs get to see.
+#[derive(Debug, Clone, Default)]
+pub struct Redactor {
+    secrets: Vec<String>,
+}
+
+impl Redactor {
+    /// `secrets` are masked wherever they stand, but for those that are part of one of the `public` texts (image
+    /// references, names), without which no message could be understood.
+    pub fn new(secrets: impl IntoIterator<Item = String>, public: &[&str]) -> Self {
+        let needed = |secret: &String| public.iter().any(|text| text.contains(secret.as_str()));
+        let mut secrets: Vec<_> =
+            secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET && !needed(secret)).collect();
+        // The longest first: one value may contain another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        Self { secrets }
+    }
+
+    /// The text without secrets, and without the user part of URLs.
+    pub fn clean(&self, text: &str) -> String {
+        let masked = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, MASK));
+        without_userinfo(&masked)
+    }
+}
+
+/// `https://user:password@host` becomes `https://***@host`.
+fn without_userinfo(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, after) = rest.split_at(start + 3);
+        clean.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                clean.push_str(MASK);
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    clean + rest
+}
+
+/// Standard error as a person would have seen it: the messages out of JSON lines, each once.
+pub fn readable(stderr: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in stderr.lines() {
+        let said = match parse_line(line) {
+            ProgressLine::Error(message) | ProgressLine::Note(message) => message,
+            ProgressLine::Event(progress) if progress.failed => progress.status,
+            ProgressLine::Event(_) => continue,
+        };
+        if !said.is_empty() && !lines.contains(&said) {
+            lines.push(said);
+        }
+    }
+    lines.join("\n")
+}
+
+/// Why a pull failed, as far as its words tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullProblem {
+    Credentials,
+    NoSuchImage,
+    Unreachable,
+    RateLimited,
+    Platform,
+    DiskFull,
+    EngineGone,
+    Other,
+}
+
+impl PullProblem {
+    /// Stable name, for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Credentials => "registry_unauthorized",
+            Self::NoSuchImage => "no_such_image",
+            Self::Unreachable => "registry_unreachable",
+            Self::RateLimited => "registry_rate_limited",
+            Self::Platform => "no_such_platform",
+            Self::DiskFull => "disk_full",
+            Self::EngineGone => "engine_unreachable",
+            Self::Other => "pull_failed",
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Credentials => "check the name of the image, and log in to its registry with `docker login`",
+            Self::NoSuchImage => "check the image and its tag in the Compose file",
+            Self::Unreachable => "check that the registry is up and can be reached from this machine",
+            Self::RateLimited => "wait for the registry's limit to pass, or log in to get a higher one",
+            Self::Platform => "the image is not made for this machine's platform",
+            Self::DiskFull => "free some space on the engine's disk",
+            Self::EngineGone => "start the Docker engine",
+            Self::Other => "see what Docker said",
+        }
+    }
+}
+
+/// Reads the reason out of what `docker compose pull` said. Wordings of Engine 20.10 to 29 and of the containerd store.
+pub fn pull_problem(stderr: &str) -> PullProblem {
+    let said = stderr.to_ascii_lowercase();
+    let table: [(PullProblem, &[&str]); 7] = [
+        (PullProblem::EngineGone, &["cannot connect to the docker daemon", "is the docker daemon running"]),
+        (PullProblem::RateLimited, &["toomanyrequests", "too many requests", "rate limit"]),
+        (PullProblem::DiskFull, &["no space left on device"]),
+        (
+            PullProblem::Platform,
+            &["no matching manifest", "no match for platform", "does not provide the specified platform"],
+        ),
+        (
+            PullProblem::Credentials,
+            &["unauthorized", "no basic auth credentials", "denied", "authentication required", "authorization failed"],
+        ),
+        (PullProblem::NoSuchImage, &["manifest unknown", "not found", "name unknown", "does not exist"]),
+        (
+            PullProblem::Unreachable,
+            &[
+                "connection refused",
+                "no such host",
+                "timeout",
+                "i/o timeout",
+                "dial tcp",
+                "eof",
+                "x509",
+                "tls",
+                "network is unreachable",
+            ],
+        ),
+    ];
+    let found = table.into_iter().find(|(_, words)| words.iter().any(|word| said.contains(word)));
+    found.map_or(PullProblem::Other, |(problem, _)| problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_userinfo_go_and_image_names_stay() {
+        let secrets = ["hunter2", "latest", "x", "hunter2-long"].map(str::to_owned);
+        let redactor = Redactor::new(secrets, &["host/web:latest"]);
+        let text = "bad hunter2-long, hunter2 in host/web:latest from https://me:pw@host/v2 and http://plain/x";
+        assert_eq!(redactor.clean(text), "bad ***, *** in host/web:latest from https://***@host/v2 and http://plain/x");
+    }
+
+    #[test]
+    fn json_lines_become_sentences() {
+        let stderr = "{\"id\":\"web\",\"text\":\"Pulling\"}\n{\"id\":\"web\",\"text\":\"Error\",\"status\":\"manifest unknown\"}\n\
+                      {\"error\":true,\"message\":\"manifest unknown\"}\nmanifest unknown";
+        assert_eq!(readable(stderr), "manifest unknown");
+    }
+
+    #[test]
+    fn reasons_are_told_apart() {
+        for (said, problem) in [
+            ("Error response from daemon: manifest for x:1 not found: manifest unknown", PullProblem::NoSuchImage),
+            ("Head \"https://h/v2/\": no basic auth credentials", PullProblem::Credentials),
+            ("dial tcp 127.0.0.1:1: connect: connection refused", PullProblem::Unreachable),
+            (
+                "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?",
+                PullProblem::EngineGone,
+            ),
+            ("no matching manifest for linux/amd64 in the manifest list entries", PullProblem::Platform),
+            ("toomanyrequests: You have reached your pull rate limit", PullProblem::RateLimited),
+            ("something else", PullProblem::Other),
+        ] {
+            assert_eq!(pull_problem(said), problem, "{said}");
+        }
+    }
+}

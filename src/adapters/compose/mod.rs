@@ -1,0 +1,15 @@
+//! `docker compose`: where it is, its verbs, and what its replies mean.
+//!
+//! Nothing of Compose is re-implemented: what a project contains is what `docker compose config` says.
+
+mod failure;
+mod locate;
+mod model;
+mod progress;
+mod verbs;
+
+pub use failure::{PullProblem, Redactor, pull_problem, readable};
+pub use locate::{LocateError, Locator, Program, Version};
+pub use model::{Model, ModelError, references};
+pub use progress::{Progress, ProgressLine, Subject, parse_line};
+pub use verbs::{Compose, ConfigError, ProjectCall, Selection};

@@ -1,0 +1,190 @@
+//! What Restock asks of an engine and tells it to do: one method, one request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::query_parameters::{RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use hyper::Method;
+use serde_json::Value;
+
+use super::error::EngineError;
+use super::parse;
+use super::wire::{DockerHost, HEAD_DEADLINE, Wire};
+use crate::domain::app::ProjectName;
+use crate::domain::container::{Container, LocalImage, Vitals};
+use crate::domain::image::ImageId;
+
+/// How long a read may take. The engine answers from memory; a busy disk is the worst case.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the engine may take to say that it lives.
+const PING_DEADLINE: Duration = Duration::from_secs(3);
+
+/// A Docker Engine, or what speaks its API. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    wire: Wire,
+    docker: Docker,
+}
+
+/// What an engine says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EngineInfo {
+    pub version: String,
+    pub api_version: String,
+}
+
+impl Engine {
+    /// An engine that is first contacted when it is first asked: one that is down now may come up later.
+    pub fn new(host: DockerHost) -> Result<Self, EngineError> {
+        let wire = Wire::new(host);
+        let transport = wire.clone();
+        let send = move |request| {
+            let wire = transport.clone();
+            async move {
+                let sent = wire.send(request).await;
+                sent.map_err(|error| bollard::errors::Error::from(std::io::Error::other(error.to_string())))
+            }
+        };
+        let timeout = HEAD_DEADLINE.as_secs();
+        let docker =
+            Docker::connect_with_custom_transport(send, Some("http://docker"), timeout, bollard::API_DEFAULT_VERSION)?;
+        Ok(Self { wire, docker })
+    }
+
+    /// The connection itself, for what is passed through unchanged.
+    pub fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Asks for the engine's version: the cheapest proof that it lives and answers.
+    pub async fn info(&self) -> Result<EngineInfo, EngineError> {
+        let value = self.wire.json(Method::GET, "/version", None, PING_DEADLINE).await?;
+        let word = |key: &str| value[key].as_str().unwrap_or("unknown").to_owned();
+        Ok(EngineInfo { version: word("Version"), api_version: word("ApiVersion") })
+    }
+
+    /// Every container, stopped ones included: one request, however many there are.
+    pub async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.list("/containers/json?all=1").await
+    }
+
+    /// The containers of one Compose project, stopped ones included.
+    pub async fn project_containers(&self, project: &ProjectName) -> Result<Vec<Container>, EngineError> {
+        let filter = serde_json::json!({"label": [format!("com.docker.compose.project={project}")]}).to_string();
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("all", "1")
+            .append_pair("filters", &filter)
+            .finish();
+        self.list(&format!("/containers/json?{query}")).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<Container>, EngineError> {
+        let value = self.wire.json(Method::GET, path, None, READ_DEADLINE).await?;
+        Ok(value.as_array().into_iter().flatten().filter_map(parse::listed_container).collect())
+    }
+
+    /// Everything about one container, as the engine says it.
+    pub async fn inspect(&self, container: &str) -> Result<Value, EngineError> {
+        self.wire.json(Method::GET, &format!("/containers/{container}/json"), None, READ_DEADLINE).await
+    }
+
+    /// What the proof that a container works needs to know; `None` when there is no such container.
+    pub async fn vitals(&self, container: &str) -> Result<Option<Vitals>, EngineError> {
+        present(self.inspect(container).await.map(|value| parse::vitals(&value)))
+    }
+
+    /// The image that `reference` (or an ID) means in the engine's store now; `None` when it means none.
+    ///
+    /// `manifests=1` lists the manifests behind an index on containerd stores; others ignore it.
+    pub async fn image(&self, reference: &str) -> Result<Option<LocalImage>, EngineError> {
+        let path = format!("/images/{reference}/json?manifests=1");
+        let value = present(self.wire.json(Method::GET, &path, None, READ_DEADLINE).await)?;
+        Ok(value.as_ref().and_then(parse::local_image))
+    }
+
+    /// What each of `references` means now, asked once each and all at the same time.
+    pub async fn images(
+        &self,
+        references: impl IntoIterator<Item = String>,
+    ) -> Result<BTreeMap<String, Option<LocalImage>>, EngineError> {
+        let asked = references.into_iter().map(|reference| async move {
+            let image = self.image(&reference).await;
+            image.map(|image| (reference, image))
+        });
+        futures_util::future::try_join_all(asked).await.map(|images| images.into_iter().collect())
+    }
+
+    /// Where each image of the store came from (`repository@digest`), by its ID: one request for all.
+    pub async fn digests(&self) -> Result<BTreeMap<String, Vec<String>>, EngineError> {
+        let images = self.wire.json(Method::GET, "/images/json", None, READ_DEADLINE).await?;
+        let digests = |image: &Value| {
+            let digests = image["RepoDigests"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            Some((image["Id"].as_str()?.to_owned(), digests.map(str::to_owned).collect()))
+        };
+        Ok(images.as_array().into_iter().flatten().filter_map(digests).collect())
+    }
+
+    /// Gives an image one more name.
+    pub async fn tag(&self, image: &ImageId, repository: &str, tag: &str) -> Result<(), EngineError> {
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        Ok(self.docker.tag_image(image.as_str(), Some(options)).await?)
+    }
+
+    /// Takes a name away from an image; the image itself goes when that was its last name and nothing uses it.
+    pub async fn untag(&self, name: &str) -> Result<(), EngineError> {
+        let options = RemoveImageOptionsBuilder::default().noprune(true).build();
+        present(self.docker.remove_image(name, Some(options), None).await.map_err(EngineError::from)).map(drop)
+    }
+
+    /// All names of images that start with `repository/`.
+    pub async fn names_below(&self, repository: &str) -> Result<Vec<String>, EngineError> {
+        let images = self.wire.json(Method::GET, "/images/json", None, READ_DEADLINE).await?;
+        let names = images.as_array().into_iter().flatten().flat_map(|image| image["RepoTags"].as_array()).flatten();
+        let prefix = format!("{repository}/");
+        Ok(names.filter_map(Value::as_str).filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect())
+    }
+
+    /// Stops a container by its own signal and grace period; a stopped one is left alone.
+    pub async fn stop(&self, container: &str) -> Result<(), EngineError> {
+        let stopped =
+            self.docker.stop_container(container, None::<bollard::query_parameters::StopContainerOptions>).await;
+        match stopped.map_err(EngineError::from) {
+            Err(EngineError::Status { status: 304, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Gives a container another name.
+    pub async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
+        let options = bollard::query_parameters::RenameContainerOptionsBuilder::default().name(name).build();
+        Ok(self.docker.rename_container(container, options).await?)
+    }
+
+    /// Removes a container that does not run; its volumes stay.
+    pub async fn remove(&self, container: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().v(false).force(false).build();
+        present(self.docker.remove_container(container, Some(options)).await.map_err(EngineError::from)).map(drop)
+    }
+
+    /// Makes sure that a volume exists; one that does is left as it is.
+    pub async fn ensure_volume(&self, name: &str) -> Result<(), EngineError> {
+        let body = serde_json::json!({ "Name": name });
+        self.wire.json(Method::POST, "/volumes/create", Some(&body), READ_DEADLINE).await.map(drop)
+    }
+
+    /// Whether a volume exists.
+    pub async fn has_volume(&self, name: &str) -> Result<bool, EngineError> {
+        present(self.wire.json(Method::GET, &format!("/volumes/{name}"), None, READ_DEADLINE).await)
+            .map(|found| found.is_some())
+    }
+}
+
+/// Turns the engine's "no such …" into `None`.
+fn present<T>(answer: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

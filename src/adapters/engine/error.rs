@@ -1,0 +1,49 @@
+//! Every way in which the engine can fail to answer.
+
+use std::time::Duration;
+
+/// Why the engine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the Docker engine at {host} cannot be reached: {reason}")]
+    Unreachable { host: String, reason: String },
+    #[error("the Docker engine did not answer within {} s", after.as_secs())]
+    Timeout { after: Duration },
+    #[error("{message}")]
+    Status { status: u16, message: String },
+    #[error("the Docker engine's answer to {what} could not be understood: {reason}")]
+    Protocol { what: String, reason: String },
+}
+
+impl EngineError {
+    /// Whether the engine said that the thing does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. })
+    }
+}
+
+impl From<bollard::errors::Error> for EngineError {
+    fn from(error: bollard::errors::Error) -> Self {
+        use bollard::errors::Error;
+        match error {
+            Error::DockerResponseServerError { status_code, message } => Self::Status { status: status_code, message },
+            Error::RequestTimeoutError => Self::Timeout { after: super::wire::HEAD_DEADLINE },
+            Error::JsonDataError { message, .. } => Self::Protocol { what: "a request".into(), reason: message },
+            other => Self::Unreachable { host: "its socket".into(), reason: with_causes(&other) },
+        }
+    }
+}
+
+/// An error's text with those of its causes, without repetitions.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}

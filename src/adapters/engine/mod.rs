@@ -1,0 +1,14 @@
+//! The Docker Engine, over its API.
+//!
+//! Lists and inspections are read leniently from JSON: bollard's typed models refuse a whole list for one word they do
+//! not know (its enums are closed), and a container in an unknown state must not hide the others. Everything else goes
+//! through bollard, over the same connection.
+
+mod client;
+mod error;
+mod parse;
+mod wire;
+
+pub use client::{Engine, EngineInfo};
+pub use error::EngineError;
+pub use wire::{DockerHost, DockerHostError, Wire};

@@ -1,0 +1,186 @@
+//! The engine's JSON, read leniently: a field that is missing or new never fails a whole answer.
+//!
+//! Shapes: Engine API 1.41 to 1.51 and Podman's compatible API.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::domain::app::{ProjectName, ServiceName};
+use crate::domain::container::{
+    ComposeLabels, Container, ContainerState, Health, LocalImage, PlatformManifest, Vitals,
+};
+use crate::domain::image::{Digest, ImageId};
+
+const PROJECT: &str = "com.docker.compose.project";
+const SERVICE: &str = "com.docker.compose.service";
+const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+const NUMBER: &str = "com.docker.compose.container-number";
+const VERSION: &str = "org.opencontainers.image.version";
+const SOURCE: &str = "org.opencontainers.image.source";
+
+/// One element of `GET /containers/json`; `None` for what has no ID.
+pub fn listed_container(value: &Value) -> Option<Container> {
+    let id = text(&value["Id"])?;
+    let name = value["Names"].as_array().and_then(|names| own_name(names)).unwrap_or_else(|| id.clone());
+    Some(Container {
+        name,
+        image_id: ImageId::new(text(&value["ImageID"]).unwrap_or_default()),
+        manifest: digest(&value["ImageManifestDescriptor"]["digest"]),
+        image: text(&value["Image"]).unwrap_or_default(),
+        state: ContainerState::from_engine(value["State"].as_str().unwrap_or_default()),
+        health: health_of_status(value["Status"].as_str().unwrap_or_default()),
+        compose: compose_labels(&value["Labels"]),
+        network_of: value["HostConfig"]["NetworkMode"]
+            .as_str()
+            .and_then(|mode| mode.strip_prefix("container:"))
+            .map(str::to_owned),
+        id,
+    })
+}
+
+/// Links of other containers appear among the names as `/other/alias`; a container's own name has one slash.
+fn own_name(names: &[Value]) -> Option<String> {
+    let names = names.iter().filter_map(Value::as_str).map(|name| name.trim_start_matches('/'));
+    names.into_iter().find(|name| !name.contains('/')).map(str::to_owned)
+}
+
+/// A list tells health only inside the text for people: `Up 2 minutes (healthy)`.
+fn health_of_status(status: &str) -> Health {
+    if status.contains("(healthy)") {
+        Health::Healthy
+    } else if status.contains("(unhealthy)") {
+        Health::Unhealthy
+    } else if status.contains("(health: starting)") || status.contains("(starting)") {
+        Health::Starting
+    } else {
+        Health::None
+    }
+}
+
+fn compose_labels(labels: &Value) -> Option<ComposeLabels> {
+    Some(ComposeLabels {
+        project: ProjectName::new(labels[PROJECT].as_str()?),
+        service: ServiceName::new(labels[SERVICE].as_str()?),
+        working_dir: text(&labels[WORKING_DIR]),
+        one_off: labels[ONE_OFF].as_str().is_some_and(|word| word.eq_ignore_ascii_case("true")),
+        number: labels[NUMBER].as_str().and_then(|number| number.parse().ok()).unwrap_or(1),
+    })
+}
+
+/// The answer of `GET /containers/{id}/json`, as much of it as the proof needs.
+pub fn vitals(value: &Value) -> Vitals {
+    let state = &value["State"];
+    let policy = value["HostConfig"]["RestartPolicy"]["Name"].as_str().unwrap_or_default();
+    Vitals {
+        state: ContainerState::from_engine(state["Status"].as_str().unwrap_or_default()),
+        health: match state["Health"]["Status"].as_str() {
+            Some("healthy") => Health::Healthy,
+            Some("unhealthy") => Health::Unhealthy,
+            Some("starting") => Health::Starting,
+            _ => Health::None,
+        },
+        exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
+        restarts: value["RestartCount"].as_i64().unwrap_or_default(),
+        started_at: time(&state["StartedAt"]),
+        start_period: Duration::from_nanos(value["Config"]["Healthcheck"]["StartPeriod"].as_u64().unwrap_or_default()),
+        comes_back: !matches!(policy, "" | "no"),
+        error: text(&state["Error"]).filter(|error| !error.is_empty()),
+        health_output: state["Health"]["Log"]
+            .as_array()
+            .and_then(|log| log.last())
+            .and_then(|entry| text(&entry["Output"]))
+            .map(|output| output.trim().to_owned())
+            .filter(|output| !output.is_empty()),
+        image_id: ImageId::new(text(&value["Image"]).unwrap_or_default()),
+        manifest: digest(&value["ImageManifestDescriptor"]["digest"]),
+    }
+}
+
+/// The engine writes year 1 for "never".
+fn time(value: &Value) -> Option<Timestamp> {
+    let text = value.as_str()?;
+    if text.starts_with("0001-") {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// The answer of `GET /images/{name}/json?manifests=1`; `None` for what has no ID.
+pub fn local_image(value: &Value) -> Option<LocalImage> {
+    let labels = &value["Config"]["Labels"];
+    let manifests = value["Manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Some(LocalImage {
+        id: ImageId::new(text(&value["Id"])?),
+        repo_digests: value["RepoDigests"].as_array().into_iter().flatten().filter_map(text).collect(),
+        manifests: manifests.iter().filter_map(available_manifest).collect(),
+        version: text(&labels[VERSION]),
+        source: text(&labels[SOURCE]),
+    })
+}
+
+fn available_manifest(value: &Value) -> Option<PlatformManifest> {
+    if value["Kind"] != "image" || value["Available"] != true {
+        return None;
+    }
+    let platform = &value["ImageData"]["Platform"];
+    let words = ["os", "architecture", "variant"].map(|key| platform[key].as_str().unwrap_or_default());
+    let platform = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("/");
+    Some(PlatformManifest { digest: digest(&value["Descriptor"]["digest"])?, platform })
+}
+
+fn digest(value: &Value) -> Option<Digest> {
+    value.as_str()?.parse().ok()
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_with_words_nobody_knows_is_still_listed() {
+        let value = json!({"Id": "abc", "Names": ["/other/link", "/web"], "ImageID": "sha256:1", "State": "levitating", "New": {}});
+        let container = listed_container(&value).unwrap();
+        assert_eq!((container.name.as_str(), container.state), ("web", ContainerState::Unknown));
+        assert!(container.compose.is_none());
+    }
+
+    #[test]
+    fn health_is_read_from_the_text_for_people() {
+        for (status, health) in [
+            ("Up 3 seconds (healthy)", Health::Healthy),
+            ("Up 3 seconds (unhealthy)", Health::Unhealthy),
+            ("Up 3 seconds (health: starting)", Health::Starting),
+            ("Up 3 seconds", Health::None),
+        ] {
+            assert_eq!(health_of_status(status), health, "{status}");
+        }
+    }
+
+    #[test]
+    fn never_started_is_no_time() {
+        assert_eq!(time(&json!("0001-01-01T00:00:00Z")), None);
+        assert!(time(&json!("2026-01-02T03:04:05.678901234Z")).is_some());
+    }
+
+    #[test]
+    fn only_available_image_manifests_count() {
+        let digest = |n: u8| format!("sha256:{}", format!("{n:02x}").repeat(32));
+        let manifest = |n: u8, kind: &str, available: bool, arch: &str| {
+            json!({"Kind": kind, "Available": available, "Descriptor": {"digest": digest(n)},
+                   "ImageData": {"Platform": {"os": "linux", "architecture": arch}}})
+        };
+        let value = json!({"Id": "sha256:x", "RepoDigests": null, "Manifests": [
+            manifest(1, "image", true, "amd64"), manifest(2, "image", false, "arm64"), manifest(3, "attestation", true, "unknown")]});
+        let image = local_image(&value).unwrap();
+        assert_eq!(image.manifests.len(), 1);
+        assert_eq!(image.manifests[0].platform, "linux/amd64");
+    }
+}

@@ -1,0 +1,9 @@
+//! One module for each thing outside: wire format to domain and back, and no decisions.
+
+pub mod apps_dir;
+pub mod command;
+pub mod compose;
+pub mod engine;
+pub mod lock;
+pub mod registry;
+pub mod store;

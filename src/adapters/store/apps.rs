@@ -1,0 +1,172 @@
+//! What is remembered of an app: the images it follows, and those that did not work.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+
+use super::connection::Store;
+use super::error::{Failure, StoreError};
+use super::rows::{Reason, json};
+use crate::domain::app::{AppName, ServiceName};
+use crate::domain::image::ImageId;
+use crate::domain::job::JobId;
+
+/// An image that a service was updated to and that failed. Schedules leave it alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadImage {
+    pub app: AppName,
+    pub service: ServiceName,
+    /// The reference it was pulled by.
+    pub reference: String,
+    pub image_id: ImageId,
+    /// `repository@digest`, by which a registry's answer is recognised as the same image.
+    pub digests: Vec<String>,
+    /// The update that failed.
+    pub job: JobId,
+    pub since: Timestamp,
+}
+
+impl Store {
+    /// Replaces what is known of the image references of `app`: the next update locks them before it has read the
+    /// Compose file.
+    pub async fn remember_references(&self, app: &AppName, references: &BTreeSet<String>) -> Result<(), StoreError> {
+        let (app, references) = (app.clone(), references.clone());
+        self.call(move |connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute("DELETE FROM app_references WHERE app = ?1", [app.as_str()])?;
+            for reference in &references {
+                let insert = "INSERT INTO app_references (app, reference) VALUES (?1, ?2)";
+                transaction.execute(insert, [app.as_str(), reference])?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    /// The image references that `app` had when they were last remembered; none for an app that is new.
+    pub async fn references(&self, app: &AppName) -> Result<BTreeSet<String>, StoreError> {
+        let app = app.clone();
+        self.call(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT reference FROM app_references WHERE app = ?1")?;
+            let references = statement.query_map([app.as_str()], |row| row.get(0))?;
+            Ok(references.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Remembers an image that failed. The same image again replaces what is known of it.
+    pub async fn remember_bad(&self, bad: &BadImage) -> Result<(), StoreError> {
+        let bad = bad.clone();
+        self.call(move |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO bad_images (app, service, image_id, reference, digests, job, since)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    bad.app.as_str(),
+                    bad.service.as_str(),
+                    bad.image_id.as_str(),
+                    bad.reference,
+                    json(&bad.digests)?,
+                    bad.job.as_str(),
+                    bad.since.to_string(),
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The images that failed for services of `app`.
+    ///
+    /// # Errors
+    /// Also when one of them cannot be understood: without it a schedule would apply an image that is known to fail.
+    pub async fn bad_images(&self, app: &AppName) -> Result<Vec<BadImage>, StoreError> {
+        let app = app.clone();
+        self.call(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT app, service, image_id, reference, digests, job, since FROM bad_images
+                 WHERE app = ?1 ORDER BY service, since, image_id",
+            )?;
+            let mut rows = statement.query([app.as_str()])?;
+            let mut images = Vec::new();
+            while let Some(row) = rows.next()? {
+                let read = bad_image_of(row);
+                images.push(read.map_err(|reason| Failure::row(format!("a bad image of {app}"), reason))?);
+            }
+            Ok(images)
+        })
+        .await
+    }
+
+    /// Forgets every bad image of one service, as when a newer one works.
+    pub async fn forget_bad(&self, app: &AppName, service: &ServiceName) -> Result<(), StoreError> {
+        let (app, service) = (app.clone(), service.clone());
+        self.call(move |connection| {
+            let delete = "DELETE FROM bad_images WHERE app = ?1 AND service = ?2";
+            connection.execute(delete, [app.as_str(), service.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn bad_image_of(row: &Row<'_>) -> Result<BadImage, Reason> {
+    Ok(BadImage {
+        app: row.get::<_, String>("app")?.parse()?,
+        service: ServiceName::new(row.get::<_, String>("service")?),
+        reference: row.get("reference")?,
+        image_id: ImageId::new(row.get::<_, String>("image_id")?),
+        digests: serde_json::from_str(&row.get::<_, String>("digests")?)?,
+        job: row.get::<_, String>("job")?.parse()?,
+        since: row.get::<_, String>("since")?.parse()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(name: &str) -> AppName {
+        name.parse().unwrap()
+    }
+
+    fn bad(service: &str, image: &str) -> BadImage {
+        BadImage {
+            app: app("a"),
+            service: ServiceName::new(service),
+            reference: "nginx:1".into(),
+            image_id: ImageId::new(image),
+            digests: vec!["nginx@sha256:1".into(), "mirror/nginx@sha256:1".into()],
+            job: JobId::new(ulid::Ulid(7)),
+            since: "2025-03-01T10:00:00Z".parse().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn references_are_replaced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(store.references(&app("a")).await.unwrap(), set(&[]));
+        store.remember_references(&app("a"), &set(&["x", "y"])).await.unwrap();
+        store.remember_references(&app("b"), &set(&["x"])).await.unwrap();
+        store.remember_references(&app("a"), &set(&["y", "z"])).await.unwrap();
+        assert_eq!(store.references(&app("a")).await.unwrap(), set(&["y", "z"]));
+        assert_eq!(store.references(&app("b")).await.unwrap(), set(&["x"]));
+    }
+
+    #[tokio::test]
+    async fn bad_images_are_remembered_once_and_forgotten_by_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for image in [bad("web", "1"), bad("web", "2"), bad("db", "1")] {
+            store.remember_bad(&image).await.unwrap();
+            store.remember_bad(&image).await.unwrap();
+        }
+        assert_eq!(store.bad_images(&app("a")).await.unwrap(), [bad("db", "1"), bad("web", "1"), bad("web", "2")]);
+        assert_eq!(store.bad_images(&app("b")).await.unwrap(), []);
+        store.forget_bad(&app("a"), &ServiceName::new("web")).await.unwrap();
+        assert_eq!(store.bad_images(&app("a")).await.unwrap(), [bad("db", "1")]);
+    }
+}

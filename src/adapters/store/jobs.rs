@@ -1,0 +1,243 @@
+//! Jobs, from their start to the history, and the journal that lets anyone finish one.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::connection::Store;
+use super::error::{Failure, StoreError};
+use super::rows::{Reason, json, read_json, read_optional_word, read_word, word};
+use crate::domain::app::AppName;
+use crate::domain::job::{Job, JobId, State, Step, Target};
+use crate::domain::journal::Journal;
+
+/// Everything of a job but the journal, which is large and seldom wanted.
+const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, started_at, finished_at";
+
+/// Which part of the history to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HistoryFilter {
+    /// Only jobs of this app; `None` means all jobs.
+    pub app: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only jobs that started before this one: the last of the page before.
+    pub before: Option<JobId>,
+}
+
+impl Store {
+    /// Writes down a new job.
+    pub async fn insert(&self, job: &Job) -> Result<(), StoreError> {
+        let job = job.clone();
+        self.call(move |connection| {
+            connection.execute(
+                "INSERT INTO jobs (id, kind, target_kind, target, state, step, outcome, result, error, started_at,
+                                   finished_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                params![
+                    job.id.as_str(),
+                    word(&job.kind)?,
+                    job.target.kind(),
+                    job.target.name(),
+                    word(&job.state)?,
+                    job.step.as_ref().map(word).transpose()?,
+                    job.outcome.as_ref().map(word).transpose()?,
+                    job.result.as_ref().map(json).transpose()?,
+                    job.error.as_ref().map(json).transpose()?,
+                    job.started_at.to_string(),
+                    job.finished_at.map(|at| at.to_string()),
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that the job has begun `step`, and so that it runs.
+    pub async fn set_step(&self, job: &JobId, step: Step) -> Result<(), StoreError> {
+        let job = job.clone();
+        self.call(move |connection| {
+            let update = "UPDATE jobs SET state = ?2, step = ?3 WHERE id = ?1";
+            let changed = connection.execute(update, params![job.as_str(), word(&State::Running)?, word(&step)?])?;
+            known(changed, &job)
+        })
+        .await
+    }
+
+    /// Notes `step` and the journal together: whoever finds the job in that step also finds what it was about to do.
+    pub async fn write_journal(&self, job: &JobId, step: Step, journal: &impl Serialize) -> Result<(), StoreError> {
+        let (job, journal) = (job.clone(), json(journal));
+        self.call(move |connection| {
+            let changed = connection.execute(
+                "UPDATE jobs SET state = ?2, step = ?3, journal = ?4 WHERE id = ?1",
+                params![job.as_str(), word(&State::Running)?, word(&step)?, journal?],
+            )?;
+            known(changed, &job)
+        })
+        .await
+    }
+
+    /// Writes down how a job ended; its journal stays.
+    pub async fn finish(&self, job: &Job) -> Result<(), StoreError> {
+        let job = job.clone();
+        self.call(move |connection| {
+            let changed = connection.execute(
+                "UPDATE jobs SET state = ?2, step = ?3, outcome = ?4, result = ?5, error = ?6, finished_at = ?7
+                 WHERE id = ?1",
+                params![
+                    job.id.as_str(),
+                    word(&job.state)?,
+                    job.step.as_ref().map(word).transpose()?,
+                    job.outcome.as_ref().map(word).transpose()?,
+                    job.result.as_ref().map(json).transpose()?,
+                    job.error.as_ref().map(json).transpose()?,
+                    job.finished_at.map(|at| at.to_string()),
+                ],
+            )?;
+            known(changed, &job.id)
+        })
+        .await
+    }
+
+    /// One job, running or finished.
+    pub async fn job(&self, id: &JobId) -> Result<Option<Job>, StoreError> {
+        let id = id.clone();
+        self.call(move |connection| {
+            one(connection, &format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"), params![id.as_str()])
+        })
+        .await
+    }
+
+    /// Finished jobs, newest first. One that cannot be understood is left out, with a warning in the log.
+    pub async fn history(&self, filter: &HistoryFilter) -> Result<Vec<Job>, StoreError> {
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        let (app, before) = (filter.app.clone(), filter.before.clone());
+        self.call(move |connection| {
+            // Two queries: `?1 IS NULL OR …` would keep SQLite from using the index.
+            let of_app = if app.is_some() { "target_kind = 'app' AND target = ?1" } else { "?1 IS NULL" };
+            let query = format!(
+                "SELECT {COLUMNS} FROM jobs
+                 WHERE {of_app} AND state = 'finished' AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+            );
+            many(connection, &query, params![app, before.as_ref().map(JobId::as_str), limit])
+        })
+        .await
+    }
+
+    /// Jobs that have not finished, oldest first. One that cannot be understood is left out, with a warning in the log.
+    pub async fn running(&self) -> Result<Vec<Job>, StoreError> {
+        self.call(|connection| {
+            many(connection, &format!("SELECT {COLUMNS} FROM jobs WHERE state <> 'finished' ORDER BY id"), params![])
+        })
+        .await
+    }
+
+    /// The job on `target` that has not finished; the oldest, should there be several.
+    pub async fn running_for(&self, target: &Target) -> Result<Option<Job>, StoreError> {
+        let target = target.clone();
+        self.call(move |connection| {
+            let query = format!(
+                "SELECT {COLUMNS} FROM jobs
+                 WHERE target_kind = ?1 AND target = ?2 AND state <> 'finished' ORDER BY id LIMIT 1"
+            );
+            one(connection, &query, params![target.kind(), target.name()])
+        })
+        .await
+    }
+
+    /// What the job wrote down before it touched a container; `None` if it never came so far.
+    pub async fn journal<J>(&self, id: &JobId) -> Result<Option<J>, StoreError>
+    where
+        J: DeserializeOwned + Send + 'static,
+    {
+        let id = id.clone();
+        self.call(move |connection| {
+            let journal = connection.query_row("SELECT journal FROM jobs WHERE id = ?1", [id.as_str()], |row| {
+                Ok(read_json(row, "journal"))
+            });
+            match journal.optional()? {
+                Some(read) => read.map_err(|reason| Failure::row(format!("the journal of job {id}"), reason)),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// The newest update of `app` that changed its containers and was not taken back: what a rollback takes back.
+    ///
+    /// # Errors
+    /// Also when that one cannot be understood: an older one in its place would bring back the wrong images.
+    pub async fn last_update(&self, app: &AppName) -> Result<Option<(Job, Journal)>, StoreError> {
+        let app = app.clone();
+        let query = format!(
+            "SELECT {COLUMNS} FROM jobs
+             WHERE target_kind = 'app' AND target = ?1 AND kind = 'update' AND state = 'finished'
+               AND journal IS NOT NULL
+               AND (outcome IN ('updated', 'failed') OR outcome = 'interrupted' AND json_extract(result, '$.updated'))
+             ORDER BY id DESC LIMIT 1"
+        );
+        let found = self.call(move |connection| one(connection, &query, params![app.as_str()])).await?;
+        let Some(job) = found else { return Ok(None) };
+        match self.journal(&job.id).await? {
+            Some(journal) => Ok(Some((job, journal))),
+            None => Err(Failure::row(format!("job {}", job.id), "it has no journal").at(self.path())),
+        }
+    }
+}
+
+fn one(connection: &Connection, query: &str, params: impl rusqlite::Params) -> Result<Option<Job>, Failure> {
+    let read = connection.prepare_cached(query)?.query_row(params, |row| Ok(job_of(row))).optional()?;
+    read.transpose()
+}
+
+fn many(connection: &Connection, query: &str, params: impl rusqlite::Params) -> Result<Vec<Job>, Failure> {
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query(params)?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        match job_of(row) {
+            Ok(job) => jobs.push(job),
+            Err(Failure::Row { what, reason }) => tracing::warn!(%reason, "{what} in the database is left out"),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(jobs)
+}
+
+fn job_of(row: &Row<'_>) -> Result<Job, Failure> {
+    let id: String = row.get("id")?;
+    columns_of(row, &id).map_err(|reason| Failure::row(format!("job {id}"), reason))
+}
+
+fn columns_of(row: &Row<'_>, id: &str) -> Result<Job, Reason> {
+    Ok(Job {
+        id: id.parse()?,
+        kind: read_word(row, "kind")?,
+        target: target_of(&row.get::<_, String>("target_kind")?, row.get("target")?)?,
+        state: read_word(row, "state")?,
+        step: read_optional_word(row, "step")?,
+        outcome: read_optional_word(row, "outcome")?,
+        result: read_json(row, "result")?,
+        error: read_json(row, "error")?,
+        started_at: row.get::<_, String>("started_at")?.parse()?,
+        finished_at: row.get::<_, Option<String>>("finished_at")?.map(|at| at.parse()).transpose()?,
+    })
+}
+
+fn target_of(kind: &str, target: String) -> Result<Target, Reason> {
+    match kind {
+        "app" => Ok(Target::App(target)),
+        "container" => Ok(Target::Container(target)),
+        "group" => Ok(Target::Group(target)),
+        "all" => Ok(Target::All(target)),
+        unknown => Err(format!("unknown kind of target `{unknown}`, expected app, container, group or all").into()),
+    }
+}
+
+fn known(changed: usize, job: &JobId) -> Result<(), Failure> {
+    if changed == 1 { Ok(()) } else { Err(Failure::UnknownJob(job.to_string())) }
+}
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

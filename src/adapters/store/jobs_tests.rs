@@ -1,0 +1,243 @@
+//! Jobs go into a real database file and come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::app::{ProjectName, ServiceName};
+use crate::domain::image::ImageId;
+use crate::domain::job::{JobError, JobResult, Kind, Outcome};
+use crate::domain::journal::Before;
+
+fn id(n: u128) -> JobId {
+    JobId::new(ulid::Ulid(n))
+}
+
+fn app(name: &str) -> AppName {
+    name.parse().unwrap()
+}
+
+fn on(name: &str) -> Target {
+    Target::App(name.to_owned())
+}
+
+fn queued(n: u128, app: &str) -> Job {
+    Job {
+        id: id(n),
+        kind: Kind::Update,
+        target: Target::App(app.into()),
+        state: State::Queued,
+        step: None,
+        outcome: None,
+        result: None,
+        error: None,
+        started_at: "2025-03-01T10:00:00.123456789Z".parse().unwrap(),
+        finished_at: None,
+    }
+}
+
+fn finished(n: u128, app: &str, outcome: Outcome, updated: bool) -> Job {
+    let result = JobResult {
+        updated,
+        services: vec![],
+        outcome,
+        recreated: vec![],
+        skipped: vec![],
+        job: id(n),
+        duration_ms: 5,
+        warnings: vec!["look".into()],
+    };
+    Job {
+        state: State::Finished,
+        step: Some(Step::Verify),
+        outcome: Some(outcome),
+        result: Some(result),
+        finished_at: Some("2025-03-01T10:00:02Z".parse().unwrap()),
+        ..queued(n, app)
+    }
+}
+
+fn journal() -> Journal {
+    let before = Before {
+        reference: "nginx:1".into(),
+        images: vec![ImageId::new("sha256:1")],
+        digests: vec!["nginx@sha256:2".into()],
+        version: None,
+        running: true,
+    };
+    Journal {
+        project: ProjectName::new("p"),
+        before: BTreeMap::from([(ServiceName::new("web"), before)]),
+        changes: vec![],
+        profiles: BTreeSet::from(["debug".to_owned()]),
+        rollback: true,
+    }
+}
+
+fn store() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+/// Takes a finished job through its whole life.
+async fn add(store: &Store, job: &Job) {
+    let new = Job { state: State::Queued, step: None, outcome: None, result: None, finished_at: None, ..job.clone() };
+    store.insert(&new).await.unwrap();
+    store.write_journal(&job.id, Step::Apply, &journal()).await.unwrap();
+    store.finish(job).await.unwrap();
+}
+
+fn ids(jobs: &[Job]) -> Vec<JobId> {
+    jobs.iter().map(|job| job.id.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_job_is_read_as_it_was_written() {
+    let (_dir, store) = store();
+    let error = JobError {
+        code: "x".into(),
+        message: "y".into(),
+        hint: None,
+        service: None,
+        command: None,
+        stderr: Some("z\n".into()),
+        status: 502,
+    };
+    let targets = [
+        Target::App("a".into()),
+        Target::Container("c".into()),
+        Target::Group("docker.io/library/x:1".into()),
+        Target::All("*".into()),
+    ];
+    for (n, target) in (1..).zip(targets) {
+        let job = Job { target, error: Some(error.clone()), ..finished(n, "a", Outcome::Failed, false) };
+        store.insert(&job).await.unwrap();
+        assert_eq!(store.job(&job.id).await.unwrap(), Some(job));
+    }
+    assert_eq!(store.job(&id(9)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_job_lives_from_queued_to_finished() {
+    let (_dir, store) = store();
+    store.insert(&queued(2, "a")).await.unwrap();
+    store.insert(&queued(1, "b")).await.unwrap();
+    assert_eq!(ids(&store.running().await.unwrap()), [id(1), id(2)]);
+
+    store.set_step(&id(2), Step::Pull).await.unwrap();
+    let running = store.running_for(&on("a")).await.unwrap().unwrap();
+    assert_eq!((running.state, running.step), (State::Running, Some(Step::Pull)));
+    assert_eq!(store.journal::<Journal>(&id(2)).await.unwrap(), None);
+
+    store.write_journal(&id(2), Step::Apply, &journal()).await.unwrap();
+    assert_eq!(store.job(&id(2)).await.unwrap().unwrap().step, Some(Step::Apply));
+
+    let done = finished(2, "a", Outcome::Updated, true);
+    store.finish(&done).await.unwrap();
+    assert_eq!(store.job(&id(2)).await.unwrap(), Some(done));
+    assert_eq!(store.journal(&id(2)).await.unwrap(), Some(journal()));
+    assert_eq!(store.running_for(&on("a")).await.unwrap(), None);
+    assert_eq!(ids(&store.running().await.unwrap()), [id(1)]);
+}
+
+#[tokio::test]
+async fn a_job_that_was_never_inserted_is_an_error() {
+    let (_dir, store) = store();
+    let finish = store.finish(&finished(1, "a", Outcome::Updated, true)).await;
+    assert!(matches!(finish, Err(StoreError::UnknownJob { .. })));
+    assert!(store.set_step(&id(1), Step::Pull).await.is_err());
+    assert!(store.write_journal(&id(1), Step::Apply, &journal()).await.is_err());
+}
+
+#[tokio::test]
+async fn the_history_is_read_in_pages_newest_first() {
+    let (_dir, store) = store();
+    for n in 1..=5 {
+        let of = if n == 3 { "b" } else { "a" };
+        add(&store, &finished(n, of, Outcome::Unchanged, false)).await;
+    }
+    store.insert(&queued(6, "a")).await.unwrap();
+    let page = async |app: Option<&str>, before| {
+        let filter = HistoryFilter { app: app.map(Into::into), limit: 2, before };
+        ids(&store.history(&filter).await.unwrap())
+    };
+    assert_eq!(page(None, None).await, [id(5), id(4)]);
+    assert_eq!(page(None, Some(id(4))).await, [id(3), id(2)]);
+    assert_eq!(page(Some("a"), Some(id(4))).await, [id(2), id(1)]);
+    assert_eq!(page(Some("a"), Some(id(1))).await, []);
+    assert_eq!(page(Some("c"), None).await, []);
+}
+
+#[tokio::test]
+async fn the_last_update_is_the_last_that_changed_containers() {
+    let (_dir, store) = store();
+    assert_eq!(store.last_update(&app("a")).await.unwrap(), None);
+    let jobs = [
+        finished(1, "a", Outcome::Updated, true),
+        finished(2, "a", Outcome::Interrupted, true),
+        finished(3, "a", Outcome::Interrupted, false),
+        finished(4, "a", Outcome::RolledBack, true),
+        finished(5, "a", Outcome::Unchanged, false),
+        finished(6, "b", Outcome::Updated, true),
+        Job { kind: Kind::Rollback, ..finished(7, "a", Outcome::Updated, true) },
+    ];
+    let mut expected = [1, 2, 2, 2, 2, 2, 2].into_iter();
+    for job in &jobs {
+        add(&store, job).await;
+        let (last, found) = store.last_update(&app("a")).await.unwrap().unwrap();
+        assert_eq!((last.id, found), (id(expected.next().unwrap()), journal()), "after {}", job.id);
+    }
+}
+
+#[tokio::test]
+async fn a_word_from_the_future_spoils_only_its_own_row() {
+    let (_dir, store) = store();
+    add(&store, &finished(1, "a", Outcome::Updated, true)).await;
+    add(&store, &finished(2, "a", Outcome::Updated, true)).await;
+    let spoil = |connection: &mut Connection| {
+        Ok(connection.execute("UPDATE jobs SET step = 'teleport' WHERE id = ?1", [id(2).as_str()])?)
+    };
+    store.call(spoil).await.unwrap();
+    let all = HistoryFilter { app: None, limit: 10, before: None };
+    assert_eq!(ids(&store.history(&all).await.unwrap()), [id(1)]);
+    let message = store.job(&id(2)).await.unwrap_err().to_string();
+    assert!(message.contains(id(2).as_str()) && message.contains("`teleport`"), "{message}");
+    assert!(store.last_update(&app("a")).await.is_err(), "an older one would be the wrong one");
+}
+
+#[tokio::test]
+async fn what_one_process_writes_another_reads() {
+    let (dir, one) = store();
+    let other = Store::open(dir.path()).unwrap();
+    one.insert(&queued(1, "a")).await.unwrap();
+    other.set_step(&id(1), Step::Pull).await.unwrap();
+    one.check_writable().await.unwrap();
+    assert_eq!(one.job(&id(1)).await.unwrap().unwrap().step, Some(Step::Pull));
+    let writes = (10..60).map(|n| {
+        let store = if n % 2 == 0 { one.clone() } else { other.clone() };
+        tokio::spawn(async move { store.insert(&queued(n, "a")).await })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap().unwrap();
+    }
+    assert_eq!(other.running().await.unwrap().len(), 51);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_crash() {
+    let (dir, store) = store();
+    store.insert(&queued(1, "a")).await.unwrap();
+    store.write_journal(&id(1), Step::Apply, &journal()).await.unwrap();
+    // What a dead process leaves: the files as they are, and no orderly close. SQLite's locks die with a process, but
+    // not with a forgotten connection, so the files are looked at under another name.
+    std::mem::forget(store);
+    let after = tempfile::tempdir().unwrap();
+    for file in ["restock.db", "restock.db-wal"] {
+        std::fs::copy(dir.path().join(file), after.path().join(file)).unwrap();
+    }
+    let store = Store::open(after.path()).unwrap();
+    assert_eq!(store.running().await.unwrap()[0].step, Some(Step::Apply));
+    assert_eq!(store.journal(&id(1)).await.unwrap(), Some(journal()));
+}

@@ -1,0 +1,22 @@
+//! The database: what was done, what is being done, and what has to be remembered between runs.
+//!
+//! One SQLite file, `restock.db`, in the data directory. The service and the commands share it, so nothing is cached: each
+//! call is one transaction. A call that has returned `Ok` is on the disk: the journal is a write-ahead log that is synced
+//! with each commit, so neither a kill nor a power cut loses what was answered.
+//!
+//! SQLite blocks, so its work runs on tokio's blocking threads, one call at a time: the database is small and local, and a
+//! pool would only add ways to wait for each other.
+
+mod apps;
+mod connection;
+mod digests;
+mod error;
+mod jobs;
+mod rows;
+mod schema;
+
+pub use apps::BadImage;
+pub use connection::Store;
+pub use digests::RememberedDigest;
+pub use error::StoreError;
+pub use jobs::HistoryFilter;

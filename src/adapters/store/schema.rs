@@ -1,0 +1,73 @@
+//! The tables, version by version. Migrations go forward only, and one that was released is never edited.
+
+use rusqlite_migration::{M, Migrations};
+
+/// Each entry takes the database to the next version. Times are RFC 3339 in UTC; enumerations are the API's own words.
+const STEPS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE jobs (
+        id          TEXT NOT NULL PRIMARY KEY,  -- a ULID: sorts by start
+        kind        TEXT NOT NULL,
+        target_kind TEXT NOT NULL,              -- app, container, group, all
+        target      TEXT NOT NULL,
+        state       TEXT NOT NULL,
+        step        TEXT,
+        outcome     TEXT,
+        result      TEXT,                       -- JSON
+        error       TEXT,                       -- JSON
+        started_at  TEXT NOT NULL,
+        finished_at TEXT,
+        journal     TEXT                        -- JSON; kept after the end, for a later rollback
+     ) STRICT;
+     CREATE INDEX jobs_by_target ON jobs (target_kind, target, id);
+     CREATE INDEX jobs_unfinished ON jobs (id) WHERE state <> 'finished';
+
+     CREATE TABLE app_references (
+        app       TEXT NOT NULL,
+        reference TEXT NOT NULL,
+        PRIMARY KEY (app, reference)
+     ) STRICT, WITHOUT ROWID;
+
+     CREATE TABLE bad_images (
+        app       TEXT NOT NULL,
+        service   TEXT NOT NULL,
+        image_id  TEXT NOT NULL,
+        reference TEXT NOT NULL,
+        digests   TEXT NOT NULL,                -- JSON array
+        job       TEXT NOT NULL,
+        since     TEXT NOT NULL,
+        PRIMARY KEY (app, service, image_id)
+     ) STRICT, WITHOUT ROWID;",
+    ),
+    M::up(
+        "CREATE TABLE remote_digests (
+            reference  TEXT NOT NULL PRIMARY KEY,   -- canonical
+            digest     TEXT NOT NULL,
+            first_seen TEXT NOT NULL,               -- when the registry was first seen to have this digest
+            checked_at TEXT NOT NULL
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE toggles (
+            target_kind TEXT NOT NULL,
+            target      TEXT NOT NULL,
+            policy      TEXT NOT NULL,
+            PRIMARY KEY (target_kind, target)
+         ) STRICT, WITHOUT ROWID;",
+    ),
+];
+
+/// All migrations, oldest first.
+pub(super) const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// The version this program brings a database to, and the newest it can work with.
+pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_migrations_are_sound() {
+        MIGRATIONS.validate().unwrap();
+    }
+}

@@ -1,0 +1,49 @@
+//! `restock history`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::HistoryArgs;
+use super::apps::word;
+use super::output::{failed, from_to, json, print, table, time};
+use crate::adapters::store::HistoryFilter;
+use crate::domain::job::Job;
+use crate::usecases::Restock;
+
+/// Shows what was done, newest first.
+pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) -> ExitCode {
+    let filter = HistoryFilter { app: args.app.clone(), limit: args.limit, before: None };
+    let jobs = match restock.store.history(&filter).await {
+        Ok(jobs) => jobs,
+        Err(error) => return failed(&error.into(), as_json),
+    };
+    if as_json {
+        json(&jobs);
+        return ExitCode::SUCCESS;
+    }
+    if let (Some(app), true) = (&args.app, jobs.is_empty())
+        && let Err(error) = restock.apps.find(app)
+    {
+        return failed(&error.into(), as_json);
+    }
+    let mut rows = table(&["STARTED", "TARGET", "KIND", "OUTCOME", "CHANGES", ""]);
+    for job in &jobs {
+        let outcome = job.outcome.map(|outcome| word(&outcome)).unwrap_or_default();
+        let error = job.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        rows.add_row([
+            time(job.started_at),
+            job.target.name().to_owned(),
+            job.kind.to_string(),
+            outcome,
+            changes(job),
+            error,
+        ]);
+    }
+    print(&rows);
+    ExitCode::SUCCESS
+}
+
+fn changes(job: &Job) -> String {
+    let services = job.result.iter().flat_map(|result| &result.services);
+    services.map(|change| format!("{} {}", change.service, from_to(change))).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,134 @@
+//! The command line: one function a verb; tables and bars for people, JSON for programs.
+
+mod apps;
+mod check;
+mod history;
+mod output;
+mod progress;
+mod serve;
+mod start;
+mod update;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{CommonOptions, ServeOptions, Settings};
+
+/// Updates Docker Compose apps, proves that the new containers work, and takes the update back when they do not.
+#[derive(Parser)]
+#[command(name = "restock", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    common: CommonOptions,
+    /// Print JSON, as the API answers it.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Every option is also a variable (--health-timeout is RESTOCK_HEALTH_TIMEOUT) and a key of the file \
+                          that --config names. Flags win over variables, variables over the file.\n\
+                          Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 rolled back.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service: REST API and events
+    Serve(ServeOptions),
+    /// List the apps with state and freshness
+    Apps,
+    /// Ask the registries for newer images; pulls nothing, changes nothing
+    Check(CheckArgs),
+    /// Update apps, prove them, and take back what does not work
+    Update(UpdateArgs),
+    /// Go back to the images that ran before the last update
+    Rollback {
+        /// The app
+        app: String,
+    },
+    /// Show what was done, when, and with what outcome
+    History(HistoryArgs),
+}
+
+/// What `restock check` takes.
+#[derive(Args)]
+struct CheckArgs {
+    /// The apps; all when none is named
+    #[arg(value_name = "APP")]
+    names: Vec<String>,
+    /// Exit with 10 when updates are available
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// What `restock update` takes.
+#[derive(Args)]
+struct UpdateArgs {
+    /// The apps
+    #[arg(value_name = "APP", required_unless_present = "all", conflicts_with = "all")]
+    names: Vec<String>,
+    /// Update all apps
+    #[arg(long)]
+    all: bool,
+    /// Only show what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave a failed update as it is
+    #[arg(long)]
+    no_rollback: bool,
+}
+
+/// What `restock history` takes.
+#[derive(Args)]
+struct HistoryArgs {
+    /// The app; all when none is named
+    app: Option<String>,
+    /// How many entries
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    pub async fn run(self) -> ExitCode {
+        if let Command::Serve(options) = &self.command {
+            return serve::serve(&self.common, options).await;
+        }
+        let settings = match Settings::load(&self.common) {
+            Ok(settings) => settings,
+            Err(mistakes) => return output::usage(&mistakes),
+        };
+        start::log(&settings, self.common.log.is_none());
+        let restock = match start::restock(&settings).await {
+            Ok(restock) => restock,
+            Err(error) => return output::failed(&error, self.json),
+        };
+        match &self.command {
+            Command::Serve(_) => ExitCode::FAILURE,
+            Command::Apps => apps::apps(&restock, self.json).await,
+            Command::Check(args) => check::check(&restock, args, self.json).await,
+            Command::Update(args) => update::update(&restock, args, self.json).await,
+            Command::Rollback { app } => update::roll_back(&restock, app, self.json).await,
+            Command::History(args) => history::history(&restock, args, self.json).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn update_wants_apps_or_all_and_not_both() {
+        assert!(Cli::try_parse_from(["restock", "update"]).is_err());
+        assert!(Cli::try_parse_from(["restock", "update", "web", "--all"]).is_err());
+        assert!(Cli::try_parse_from(["restock", "update", "web", "--dry-run"]).is_ok());
+    }
+}

@@ -1,0 +1,134 @@
+//! `restock serve`.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::output::{failed, usage};
+use super::start;
+use crate::config::{CommonOptions, Listen, ServeOptions, ServeSettings};
+use crate::http::{Http, Listener};
+use crate::usecases::Restock;
+
+/// How often a missing engine is looked for until interrupted jobs can be settled.
+const ENGINE_POLL: Duration = Duration::from_secs(2);
+/// How long answers under way may take once everything else has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Runs the service until it is told to stop.
+pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
+    let (settings, serving) = match ServeSettings::load(common, options) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return usage(&mistakes),
+    };
+    if serving.authenticates() {
+        return usage(&["login and keys cannot be checked yet: leave --user and --api-key-file out".to_owned()]);
+    }
+    start::log(&settings, false);
+    let restock = match start::restock(&settings).await {
+        Ok(restock) => restock,
+        Err(error) => return failed(&error, false),
+    };
+    let listener = match bind(&serving.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("error: cannot listen on {}: {error}", serving.listen);
+            eprintln!("hint: choose another address with --listen");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!(listen = %serving.listen, apps = %settings.apps.display(), "Restock is serving");
+    tokio::spawn(look_around(restock.clone()));
+    let http = Http { restock: restock.clone(), allowed_hosts: serving.allowed_hosts.into() };
+    let served = tokio::spawn(crate::http::serve(http, listener));
+    wait_for_signal().await;
+    stop(&restock, serving.shutdown_grace).await;
+    if tokio::time::timeout(LAST_ANSWERS, served).await.is_err() {
+        tracing::debug!("some connections were still open");
+    }
+    if let Listen::Unix(path) = &serving.listen
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::debug!(%error, "the socket's file could not be removed");
+    }
+    ExitCode::SUCCESS
+}
+
+async fn bind(listen: &Listen) -> io::Result<Listener> {
+    match listen {
+        Listen::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
+        Listen::Unix(path) => bind_unix(path).await,
+    }
+}
+
+/// A socket's file that nobody answers on is left over from a service that was killed.
+async fn bind_unix(path: &Path) -> io::Result<Listener> {
+    let left_over = path.exists() && UnixStream::connect(path).await.is_err();
+    if left_over {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(Listener::Unix(listener))
+}
+
+/// Says what is missing, and settles what a former process left as soon as the engine answers.
+async fn look_around(restock: Arc<Restock>) {
+    if let Err(error) = restock.compose().await {
+        tracing::error!("{error}; until then updates are answered with 503");
+    }
+    let mut told = false;
+    while let Err(error) = restock.engine.info().await {
+        if !told {
+            tracing::error!("{error}. Start Docker; until then what needs it is answered with 503");
+            told = true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ENGINE_POLL) => {}
+            () = restock.stopping.cancelled() => return,
+        }
+    }
+    if told {
+        tracing::info!("the Docker engine answers");
+    }
+    if let Err(error) = restock.settle_all().await {
+        tracing::error!(%error, "interrupted jobs could not be looked for");
+    }
+}
+
+async fn wait_for_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Takes no new work, cancels what has touched nothing, and gives the rest its grace.
+async fn stop(restock: &Arc<Restock>, grace: Duration) {
+    let running = restock.jobs.running();
+    tracing::info!(jobs = running.len(), "stopping");
+    restock.stopping.cancel();
+    for job in &running {
+        if let Some(handle) = restock.jobs.find(&job.id)
+            && handle.cancel().is_err()
+        {
+            tracing::info!(job.id = %job.id, "waiting for a job that is changing containers");
+        }
+    }
+    if tokio::time::timeout(grace, restock.jobs.drained()).await.is_err() {
+        for job in restock.jobs.running() {
+            tracing::warn!(job.id = %job.id, target = job.target.name(), "interrupted; the next start settles it");
+        }
+    }
+}

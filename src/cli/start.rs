@@ -1,0 +1,51 @@
+//! Puts the program together from its settings.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::adapters::apps_dir::AppsDir;
+use crate::adapters::compose::Locator;
+use crate::adapters::engine::Engine;
+use crate::adapters::lock::Locks;
+use crate::adapters::registry::{Registry, RegistryOptions};
+use crate::adapters::store::Store;
+use crate::config::{LogFormat, Settings};
+use crate::error::Error;
+use crate::usecases::freshness::Freshness;
+use crate::usecases::{Limits, Parts, Restock};
+
+/// Starts logging to standard error. A command that a person waits for says only what is wrong, unless asked for more.
+pub fn log(settings: &Settings, quiet: bool) {
+    let filter = EnvFilter::new(if quiet { "error" } else { settings.log.as_str() });
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+}
+
+/// Opens the database and puts the parts together. Neither Docker nor a registry is contacted.
+pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
+    let store = Store::open(&settings.data)?;
+    let mut options = RegistryOptions::new(settings.docker_config());
+    options.helper_path = Some(settings.search_path().to_owned());
+    options.helper_environment = settings.child_environment().clone();
+    let freshness = Freshness::new(Registry::new(options), store.clone()).await?;
+    Ok(Restock::new(Parts {
+        limits: Limits {
+            health_timeout: settings.health_timeout,
+            settle: settings.settle,
+            keep: settings.keep,
+            pull_timeout: settings.pull_timeout,
+            concurrency: settings.concurrency,
+        },
+        apps: AppsDir::new(settings.apps.clone()),
+        engine: Engine::new(settings.docker_host.clone())?,
+        locator: Locator::new(settings.child_environment().clone()),
+        locks: Locks::new(&settings.data),
+        store,
+        freshness,
+    }))
+}

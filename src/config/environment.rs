@@ -1,0 +1,101 @@
+//! The process's environment, read once, and the part of it that children see.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+use crate::adapters::engine::DockerHost;
+
+/// Where programs are looked for when there is no `PATH`, as shells do it.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Each is also written in lower case; `http_proxy` is the older form.
+const PROXY: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "FTP_PROXY"];
+/// Already a part of the resolved host, or of no meaning to it: beside `DOCKER_HOST` they could only contradict it.
+const RESOLVED: [&str; 4] = ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
+
+/// Variables and their values. Printing one shows the names only: proxies are often written with a password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// The environment this process was started with.
+    pub fn of_process() -> Self {
+        Self(std::env::vars_os().collect())
+    }
+
+    /// A variable's value, unless it is empty or not set.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// Where programs are looked for.
+    pub fn search_path(&self) -> OsString {
+        self.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH)).to_owned()
+    }
+
+    /// All that `docker compose` gets to see: `PATH`, `HOME`, Docker's own variables with the engine at `host`, and the
+    /// proxies. Anything else would be interpolated into projects, and would differ between the service and a shell.
+    pub fn for_children(&self, host: &DockerHost) -> Self {
+        let mut children: BTreeMap<_, _> =
+            self.0.iter().filter(|(name, _)| is_for_children(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        children.insert("PATH".into(), self.search_path());
+        children.insert("DOCKER_HOST".into(), host.to_string().into());
+        Self(children)
+    }
+
+    /// All of it.
+    pub fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+fn is_for_children(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let proxy = PROXY.iter().any(|proxy| name == *proxy || name == proxy.to_ascii_lowercase());
+    let docker = name.starts_with("DOCKER_") && !RESOLVED.contains(&name);
+    name == "HOME" || proxy || docker
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_see_docker_and_proxies_and_nothing_else() {
+        let kept = ["HOME", "DOCKER_CONFIG", "DOCKER_DEFAULT_PLATFORM", "HTTPS_PROXY", "no_proxy"];
+        let dropped = [
+            "RESTOCK_PASSWORD",
+            "COMPOSE_FILE",
+            "Http_Proxy",
+            "DOCKER_CONTEXT",
+            "DOCKER_TLS_VERIFY",
+            "TAG",
+            "docker_x",
+        ];
+        let variables = kept.iter().chain(&dropped).chain(&["DOCKER_HOST"]).map(|name| (name, "x"));
+        let children = Environment::from_iter(variables).for_children(&DockerHost::Unix("/s".into()));
+        let mut expected: Vec<_> = kept.iter().chain(&["PATH", "DOCKER_HOST"]).map(OsString::from).collect();
+        expected.sort();
+        assert_eq!(children.variables().keys().cloned().collect::<Vec<_>>(), expected);
+        assert_eq!(children.get("DOCKER_HOST").unwrap(), "unix:///s");
+        assert_eq!(children.get("PATH").unwrap(), DEFAULT_PATH);
+    }
+
+    #[test]
+    fn values_are_not_printed() {
+        let env = Environment::from_iter([("HTTP_PROXY", "http://me:hunter2@proxy")]);
+        assert_eq!(format!("{env:?}"), r#"{"HTTP_PROXY"}"#);
+    }
+}

@@ -1,0 +1,146 @@
+//! The settings that every command has.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::docker;
+use super::environment::Environment;
+use super::options::{CommonOptions, ServeOptions};
+use super::sources::Sources;
+use crate::adapters::engine::DockerHost;
+
+const MAX_CONCURRENCY: usize = 64;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What every command knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The apps directory: absolute, links in it not followed.
+    pub apps: PathBuf,
+    /// Where database and locks are: absolute.
+    pub data: PathBuf,
+    /// The engine, for this process and its children.
+    pub docker_host: DockerHost,
+    /// A tracing filter that has been checked.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// How long an updated service may take to become healthy.
+    pub health_timeout: Duration,
+    /// How long a service without a healthcheck must stay up.
+    pub settle: Duration,
+    /// How long the tags that protect replaced images are kept.
+    pub keep: Duration,
+    /// How long pulling the images of one app may take.
+    pub pull_timeout: Duration,
+    /// How many apps are worked on at once.
+    pub concurrency: usize,
+    /// The zone of schedule and window, unchecked; `None` means the system's.
+    pub timezone: Option<String>,
+    /// When scheduled updates may be applied, unchecked; `None` means always.
+    pub window: Option<String>,
+    child_environment: Environment,
+}
+
+impl Settings {
+    /// Reads the process's environment and the file, for any command but the service.
+    ///
+    /// # Errors
+    /// Every mistake there is, each a line that names the option and where its value came from.
+    pub fn load(common: &CommonOptions) -> Result<Self, Vec<String>> {
+        Self::resolve(common, &Environment::of_process())
+    }
+
+    /// The same with another environment.
+    pub fn resolve(common: &CommonOptions, env: &Environment) -> Result<Self, Vec<String>> {
+        // Mistakes in options of the service are of no interest to the other commands.
+        let mut sources = Sources::read(common, &ServeOptions::default(), env);
+        let settings = Self::of(&mut sources);
+        sources.finish(settings)
+    }
+
+    /// What is not set has its default, and so has what is a mistake: the mistakes decide in the end.
+    pub(super) fn of(sources: &mut Sources<'_>) -> Self {
+        let docker_host = docker::resolve(sources);
+        Self {
+            apps: sources.path("apps").or_else(|| std::path::absolute("apps").ok()).unwrap_or_default(),
+            data: sources.path("data").or_else(|| default_data(sources)).unwrap_or_default(),
+            child_environment: sources.env.for_children(&docker_host),
+            docker_host,
+            log: sources.parse("log", log_filter).unwrap_or_else(|| "info".into()),
+            log_format: sources.parse("log-format", log_format).unwrap_or(LogFormat::Text),
+            health_timeout: sources.parse("health-timeout", positive).unwrap_or(Duration::from_secs(60)),
+            settle: sources.parse("settle", duration).unwrap_or(Duration::from_secs(5)),
+            keep: sources.parse("keep", duration).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+            pull_timeout: sources.parse("pull-timeout", positive).unwrap_or(Duration::from_secs(30 * 60)),
+            concurrency: sources.parse("concurrency", concurrency).unwrap_or(4),
+            timezone: sources.text("timezone"),
+            window: sources.text("window"),
+        }
+    }
+
+    /// The whole environment of a `docker compose` child; see [`Environment::for_children`].
+    pub fn child_environment(&self) -> &BTreeMap<OsString, OsString> {
+        self.child_environment.variables()
+    }
+
+    /// The Docker CLI's configuration file, which may hold logins to registries; it need not exist.
+    pub fn docker_config(&self) -> PathBuf {
+        super::docker::configuration_dir(&self.child_environment).unwrap_or_default().join("config.json")
+    }
+
+    /// Where programs are looked for; the children's `PATH`.
+    pub fn search_path(&self) -> &OsStr {
+        self.child_environment.get("PATH").unwrap_or_default()
+    }
+}
+
+fn default_data(sources: &mut Sources<'_>) -> Option<PathBuf> {
+    // The XDG specification: a relative path is to be ignored.
+    let state = sources.env.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || sources.env.get("HOME").map(|home| Path::new(home).join(".local/state"));
+    let data = state.or_else(home).map(|state| state.join("restock"));
+    if data.is_none() && sources.find("data").is_none() {
+        sources.mistake("data", "has to be set where neither XDG_STATE_HOME nor HOME is");
+    }
+    data
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}. Write a time like 90s, 5m or 7d"))
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("it has to be longer than 0s".into()) } else { Ok(time) })
+}
+
+fn concurrency(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_CONCURRENCY).contains(number));
+    number.ok_or_else(|| format!("not a number from 1 to {MAX_CONCURRENCY}"))
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let checked = tracing_subscriber::EnvFilter::try_new(text);
+    checked.map(|_| text.to_owned()).map_err(|error| format!("not a tracing filter: {error}"))
+}
+
+fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("neither text nor json"),
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+//! Containers as the engine lists them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::app::{ProjectName, ServiceName};
+use super::image::{Digest, ImageId};
+
+/// A container's life, in the engine's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+    /// A word this version does not know; one such container must not hide the others.
+    Unknown,
+}
+
+impl ContainerState {
+    /// Reads the engine's word. Podman also says `stopped`, `stopping`, `configured` and `initialized`.
+    pub fn from_engine(word: &str) -> Self {
+        match word {
+            "created" | "configured" | "initialized" => Self::Created,
+            "running" | "stopping" => Self::Running,
+            "paused" => Self::Paused,
+            "restarting" => Self::Restarting,
+            "removing" => Self::Removing,
+            "exited" | "stopped" => Self::Exited,
+            "dead" => Self::Dead,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether somebody meant this container to be up: a container between two restarts is.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Restarting | Self::Paused)
+    }
+}
+
+/// What a container's own healthcheck says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// The container has no healthcheck.
+    None,
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+/// What Compose wrote on a container it made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComposeLabels {
+    pub project: ProjectName,
+    pub service: ServiceName,
+    /// The project's directory as Compose saw it.
+    pub working_dir: Option<String>,
+    /// A container of `docker compose run`, no part of the project's standing state.
+    pub one_off: bool,
+    /// Counts the replicas of a service from 1.
+    pub number: u32,
+}
+
+/// A container, as much of it as one list call tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without the leading slash.
+    pub name: String,
+    /// What the container was created from.
+    pub image_id: ImageId,
+    /// The platform's manifest it runs; only containerd image stores tell (API 1.48 and newer).
+    pub manifest: Option<Digest>,
+    /// The image's name as the engine lists it: the reference, or a bare ID once the reference has moved on.
+    pub image: String,
+    pub state: ContainerState,
+    pub health: Health,
+    pub compose: Option<ComposeLabels>,
+    /// `container:<id>` of another container whose network this one lives in.
+    pub network_of: Option<String>,
+}
+
+impl Container {
+    /// Twelve characters, as the Docker CLI shows it.
+    pub fn short_id(&self) -> &str {
+        self.id.get(..12).unwrap_or(&self.id)
+    }
+}
+
+/// What only an inspection tells, for the proof that a container works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vitals {
+    pub state: ContainerState,
+    pub health: Health,
+    pub exit_code: i64,
+    /// How often the engine restarted it under its restart policy.
+    pub restarts: i64,
+    /// When it last started; `None` when never.
+    pub started_at: Option<Timestamp>,
+    /// How long its healthcheck lets it start before failures count.
+    pub start_period: std::time::Duration,
+    /// The engine brings it back by itself when it exits (restart policy other than `no`).
+    pub comes_back: bool,
+    /// The engine's own words about a failed start.
+    pub error: Option<String>,
+    /// The last line that a failing healthcheck printed.
+    pub health_output: Option<String>,
+    pub image_id: ImageId,
+    pub manifest: Option<Digest>,
+}
+
+/// An image of the engine's store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalImage {
+    pub id: ImageId,
+    /// `repository@digest`, as the engine knows where it came from.
+    pub repo_digests: Vec<String>,
+    /// The image manifests of an index that are present; only containerd image stores tell.
+    pub manifests: Vec<PlatformManifest>,
+    /// `org.opencontainers.image.version` where the image carries it.
+    pub version: Option<String>,
+    /// `org.opencontainers.image.source` where the image carries it.
+    pub source: Option<String>,
+}
+
+/// One platform of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformManifest {
+    pub digest: Digest,
+    /// `os/architecture[/variant]`.
+    pub platform: String,
+}

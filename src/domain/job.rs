@@ -1,0 +1,305 @@
+//! Jobs: one run of an update, a rollback or another action, from its start to its outcome.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::app::ServiceName;
+use super::image::ImageId;
+use super::plan::Skipped;
+
+/// The identity of a job: a ULID, so that jobs sort by their start.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(String);
+
+impl JobId {
+    /// The name of a job that starts now.
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(ulid.to_string())
+    }
+
+    /// The ID as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = ulid::DecodeError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.parse::<ulid::Ulid>()?.to_string()))
+    }
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Update,
+    Rollback,
+    Up,
+    Down,
+    Check,
+    AutoUpdate,
+    ContainerUpdate,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Update => "update",
+            Self::Rollback => "rollback",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Check => "check",
+            Self::AutoUpdate => "auto_update",
+            Self::ContainerUpdate => "container_update",
+        })
+    }
+}
+
+/// What a job works on; serialises as the one key `app`, `container` or `group`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    App(String),
+    Container(String),
+    Group(String),
+    /// One pass over everything that a policy marks; the text is `*`.
+    All(String),
+}
+
+impl Target {
+    /// The word for what sort of thing it is: the key it serialises as.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::App(_) => "app",
+            Self::Container(_) => "container",
+            Self::Group(_) => "group",
+            Self::All(_) => "all",
+        }
+    }
+
+    /// The name a person knows the target by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::App(name) | Self::Container(name) | Self::Group(name) | Self::All(name) => name,
+        }
+    }
+}
+
+/// Where a job stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Queued,
+    Running,
+    Finished,
+}
+
+/// What a running job is doing. Up to [`Step::Plan`] nothing of the app has been touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    Resolve,
+    Snapshot,
+    Pull,
+    Plan,
+    Apply,
+    Verify,
+    RollBack,
+}
+
+impl Step {
+    /// Whether containers may already have been changed in this step.
+    pub fn touches_containers(self) -> bool {
+        self >= Self::Apply
+    }
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Newer images run, and work.
+    Updated,
+    /// Everything already ran the newest images; nothing was restarted.
+    Unchanged,
+    /// The app has no containers: its images are here now.
+    Pulled,
+    /// A dry run found something to update.
+    Pending,
+    /// The new images failed; the previous ones run again, and work.
+    RolledBack,
+    /// It did not succeed, and neither did taking it back.
+    Failed,
+    /// Somebody cancelled it before anything was touched.
+    Cancelled,
+    /// The process ended in the middle; what was half done has been settled since.
+    Interrupted,
+    /// An action without images (up, down) is done.
+    Done,
+}
+
+impl Outcome {
+    /// Whether the caller got what was asked for.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Updated | Self::Unchanged | Self::Pulled | Self::Pending | Self::Done)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Pulled => "pulled",
+            Self::Pending => "pending",
+            Self::RolledBack => "rolled_back",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::Done => "done",
+        })
+    }
+}
+
+/// One value where all replicas agree, an array where they differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// `One` for exactly one value.
+    pub fn of(mut values: Vec<T>) -> Self {
+        match (values.pop(), values.is_empty()) {
+            (Some(only), true) => Self::One(only),
+            (Some(last), false) => {
+                values.push(last);
+                Self::Many(values)
+            }
+            (None, _) => Self::Many(values),
+        }
+    }
+}
+
+/// A service whose image changed, as the API tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceChange {
+    pub service: ServiceName,
+    /// What ran before; several IDs only where replicas differed.
+    pub from: OneOrMany<ImageId>,
+    /// What runs now; of a dry run the registry's digest.
+    pub to: String,
+    /// The image reference as the Compose file resolves it.
+    pub tag: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_to: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// Why Compose touched a service whose image is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecreateReason {
+    /// It lives in the namespaces of a service that changed, or is restarted with it.
+    Dependency,
+    /// Its configuration differs from what the container was made with.
+    Config,
+}
+
+/// A service that Compose recreated or restarted for another reason than its image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recreated {
+    pub service: ServiceName,
+    pub reason: RecreateReason,
+}
+
+/// What a job did. The shape of the update's answer; the other kinds use the parts that apply to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobResult {
+    pub updated: bool,
+    pub services: Vec<ServiceChange>,
+    pub outcome: Outcome,
+    pub recreated: Vec<Recreated>,
+    pub skipped: Vec<Skipped>,
+    pub job: JobId,
+    pub duration_ms: u64,
+    /// Things the caller should know though the job succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Why a job did not succeed: what a person needs to read, and nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobError {
+    /// Stable, for programs.
+    pub code: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The last lines the command printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+    /// HTTP status this failure is told with.
+    pub status: u16,
+}
+
+/// A job, as it is kept and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: JobId,
+    pub kind: Kind,
+    #[serde(flatten)]
+    pub target: Target,
+    pub state: State,
+    pub step: Option<Step>,
+    pub outcome: Option<Outcome>,
+    pub result: Option<JobResult>,
+    pub error: Option<JobError>,
+    pub started_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_is_a_text_and_several_are_an_array() {
+        let json = |ids: &[&str]| serde_json::to_string(&OneOrMany::of(ids.to_vec())).expect("serialises");
+        assert_eq!(json(&["a"]), r#""a""#);
+        assert_eq!(json(&["a", "b"]), r#"["a","b"]"#);
+    }
+
+    #[test]
+    fn only_the_steps_from_apply_on_touch_containers() {
+        assert!(!Step::Plan.touches_containers());
+        assert!(Step::Apply.touches_containers() && Step::RollBack.touches_containers());
+    }
+
+    #[test]
+    fn a_target_serialises_as_its_own_key() {
+        let target = serde_json::to_value(Target::App("web".into())).expect("serialises");
+        assert_eq!(target, serde_json::json!({"app": "web"}));
+    }
+}

@@ -1,0 +1,13 @@
+//! The words of the trade and their rules, without any input or output.
+//!
+//! Nothing here imports another part of Restock, reads a clock or touches a file: time and facts come in as arguments.
+
+pub mod app;
+pub mod container;
+pub mod freshness;
+pub mod image;
+pub mod job;
+pub mod journal;
+pub mod plan;
+pub mod project;
+pub mod proof;

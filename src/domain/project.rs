@@ -1,0 +1,113 @@
+//! A Compose project, as `docker compose config` resolves it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::app::{ProjectName, ServiceName};
+
+/// A resolved project: only the services of active profiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    pub name: ProjectName,
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Names of volumes that Compose expects to exist already.
+    pub external_volumes: BTreeSet<String>,
+    /// The settings an app carries in its own Compose file.
+    pub settings: Result<AppSettings, String>,
+}
+
+/// The top-level key `x-restock` of an app.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct AppSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_update: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_timeout: Option<std::time::Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settle: Option<std::time::Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_age: Option<std::time::Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+}
+
+/// When Compose itself would pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// By its own rules a pull asks the registry.
+    Asks,
+    /// `pull_policy: never`: what is here counts.
+    Never,
+    /// `pull_policy: build`, or a service without an image name: only a build makes it.
+    Build,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The image reference as the file resolves it; the implicit name for services that are only built.
+    pub image: String,
+    pub pull_policy: PullPolicy,
+    /// `platform:` of the service.
+    pub platform: Option<String>,
+    pub profiles: Vec<String>,
+    /// Services that this one waits for until they have completed: one-shots that an update runs again.
+    pub waits_for_completion_of: BTreeSet<ServiceName>,
+    /// Services whose namespaces or volumes this one lives in: it must follow when they are recreated.
+    pub lives_in: BTreeSet<ServiceName>,
+}
+
+impl Project {
+    /// The services that run to completion before others start: they are run by an update though they do not run now.
+    pub fn one_shots(&self) -> BTreeSet<&ServiceName> {
+        self.services.values().flat_map(|service| &service.waits_for_completion_of).collect()
+    }
+
+    /// `chosen` and every service that lives in the namespaces of one of them, directly or through another.
+    pub fn with_dependents(&self, chosen: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
+        let mut closed = chosen.clone();
+        loop {
+            let more: Vec<_> = self
+                .services
+                .iter()
+                .filter(|(name, service)| !closed.contains(*name) && !service.lives_in.is_disjoint(&closed))
+                .map(|(name, _)| name.clone())
+                .collect();
+            if more.is_empty() {
+                return closed;
+            }
+            closed.extend(more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(lives_in: &[&str]) -> Service {
+        Service {
+            image: "x".into(),
+            pull_policy: PullPolicy::Asks,
+            platform: None,
+            profiles: Vec::new(),
+            waits_for_completion_of: BTreeSet::new(),
+            lives_in: lives_in.iter().map(|name| ServiceName::new(*name)).collect(),
+        }
+    }
+
+    #[test]
+    fn dependents_follow_through_chains() {
+        let services =
+            [("vpn", service(&[])), ("side", service(&["vpn"])), ("tail", service(&["side"])), ("db", service(&[]))];
+        let project = Project {
+            name: ProjectName::new("p"),
+            services: services.into_iter().map(|(name, service)| (ServiceName::new(name), service)).collect(),
+            external_volumes: BTreeSet::new(),
+            settings: Ok(AppSettings::default()),
+        };
+        let closed = project.with_dependents(&BTreeSet::from([ServiceName::new("vpn")]));
+        assert_eq!(closed, ["side", "tail", "vpn"].map(ServiceName::new).into());
+    }
+}

@@ -1,0 +1,228 @@
+//! `/api/apps`.
+
+use std::sync::Arc;
+
+use axum::body::Body as ResponseBody;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::params::{Body, Name, Query, Reply};
+use super::problem::{Failure, json_of};
+use super::router::Http;
+use super::stream::job_stream;
+use crate::domain::job::Job;
+use crate::error::{Error, Kind};
+use crate::usecases::Restock;
+use crate::usecases::freshness::Ask;
+use crate::usecases::jobs::Ticket;
+use crate::usecases::update_app::UpdateOptions;
+use crate::views::Problem;
+
+/// As many lines as a person reads.
+const DEFAULT_TAIL: u32 = 200;
+const MAX_TAIL: u32 = 10_000;
+
+pub async fn list(State(http): State<Http>, query: Query) -> Result<Response, Failure> {
+    query.only(&[])?;
+    Ok(json_of(&http.restock.app_views().await?))
+}
+
+pub async fn one(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
+    query.only(&[])?;
+    Ok(json_of(&http.restock.app_view(&name.0).await?))
+}
+
+pub async fn one_called_update(http: State<Http>, query: Query) -> Result<Response, Failure> {
+    one(http, Name("update".into()), query).await
+}
+
+pub async fn update(
+    State(http): State<Http>,
+    name: Name,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let query = query.only(&["dry_run", "rollback", "service"])?;
+    let (options, dry_run) = (update_options(&query)?, query.flag("dry_run", false)?);
+    answer(&http, &headers, move |restock| {
+        let (name, options) = (name.0.clone(), options.clone());
+        async move { start(&restock, &name, options, dry_run).await }
+    })
+    .await
+}
+
+fn update_options(query: &Query) -> Result<UpdateOptions, Failure> {
+    Ok(UpdateOptions { no_rollback: !query.flag("rollback", true)?, services: query.all("service")? })
+}
+
+pub async fn roll_back(
+    State(http): State<Http>,
+    name: Name,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    query.only(&[])?;
+    answer(&http, &headers, move |restock| {
+        let name = name.0.clone();
+        async move { restock.start_rollback(&name).await }
+    })
+    .await
+}
+
+pub async fn up(State(http): State<Http>, name: Name, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
+    query.only(&[])?;
+    answer(&http, &headers, move |restock| {
+        let name = name.0.clone();
+        async move { restock.start_up(&name).await }
+    })
+    .await
+}
+
+pub async fn down(State(http): State<Http>, name: Name, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
+    query.only(&[])?;
+    answer(&http, &headers, move |restock| {
+        let name = name.0.clone();
+        async move { restock.start_down(&name).await }
+    })
+    .await
+}
+
+/// Starts or joins a job and answers as the client wishes. The job goes on when the client goes away.
+async fn answer<S, F>(http: &Http, headers: &HeaderMap, start: S) -> Result<Response, Failure>
+where
+    S: Fn(Arc<Restock>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Ticket, Error>> + Send + 'static,
+{
+    let restock = http.restock.clone();
+    match Reply::of(headers) {
+        Reply::Wait => {
+            let job = detached(async move { restock.run_to_end(|| start(restock.clone())).await }).await?;
+            ended(&job)
+        }
+        Reply::Async => {
+            let ticket = detached(start(restock.clone())).await?;
+            let job = restock.job(ticket.id()).await?;
+            let location = format!("/api/jobs/{}", job.id);
+            let headers = [
+                (header::LOCATION, location.as_str()),
+                (header::HeaderName::from_static("preference-applied"), "respond-async"),
+            ];
+            Ok((StatusCode::ACCEPTED, headers, axum::Json(&job)).into_response())
+        }
+        Reply::Stream => {
+            let ticket = detached(start(restock.clone())).await?;
+            Ok(job_stream(restock, ticket.id().clone(), None))
+        }
+    }
+}
+
+/// Runs work that must not end with the request's connection.
+async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let worked = tokio::spawn(work).await;
+    worked.unwrap_or_else(|panic| Err(Error::new(Kind::Internal, "defect", format!("the work broke off: {panic}"))))
+}
+
+fn ended(job: &Job) -> Result<Response, Failure> {
+    match Problem::of_job(job) {
+        Some(problem) => Err(problem.into()),
+        None => Ok(json_of(&job.result)),
+    }
+}
+
+/// The body of `POST /api/apps/update`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    apps: Vec<String>,
+}
+
+/// All apps, or those named: one result for each, in the order of the names.
+pub async fn update_all(
+    State(http): State<Http>,
+    query: Query,
+    headers: HeaderMap,
+    Body(which): Body<Which>,
+) -> Result<Response, Failure> {
+    let query = query.only(&["dry_run", "rollback"])?;
+    let (options, dry_run) = (update_options(&query)?, query.flag("dry_run", false)?);
+    let restock = http.restock.clone();
+    let names = match which {
+        Some(which) => which.apps,
+        None => restock.apps.list().map_err(Error::from)?.into_iter().map(|app| app.name.to_string()).collect(),
+    };
+    let asynchronous = Reply::of(&headers) == Reply::Async;
+    let concurrency = restock.limits.concurrency.max(1);
+    let updates = names.into_iter().map(move |name| {
+        let (restock, options) = (restock.clone(), options.clone());
+        async move {
+            let outcome = if asynchronous {
+                start_one(restock, &name, options, dry_run).await
+            } else {
+                update_one(restock, &name, options, dry_run).await
+            };
+            with_app(name, outcome)
+        }
+    });
+    let all = futures_util::stream::iter(updates).buffered(concurrency).collect::<Vec<Value>>();
+    // Detached as each of them is: who goes away does not stop the ones that wait for their turn.
+    let all = detached(async move { Ok(all.await) }).await?;
+    let status = if asynchronous { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, axum::Json(all)).into_response())
+}
+
+async fn update_one(
+    restock: Arc<Restock>,
+    name: &str,
+    options: UpdateOptions,
+    dry_run: bool,
+) -> Result<Value, Problem> {
+    let job = restock.run_to_end(|| start(&restock, name, options.clone(), dry_run)).await;
+    let job = job.map_err(|error| Problem::from(&error))?;
+    match Problem::of_job(&job) {
+        Some(problem) => Err(problem),
+        None => Ok(json!(job.result)),
+    }
+}
+
+async fn start_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Value, Problem> {
+    let ticket = start(&restock, name, options, dry_run).await.map_err(|error| Problem::from(&error))?;
+    Ok(json!({ "job": ticket.id(), "location": format!("/api/jobs/{}", ticket.id()) }))
+}
+
+async fn start(restock: &Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Ticket, Error> {
+    if dry_run {
+        restock.start_dry_run(name, options.services).await
+    } else {
+        restock.start_update(name, options).await
+    }
+}
+
+fn with_app(name: String, outcome: Result<Value, Problem>) -> Value {
+    let mut value = outcome.unwrap_or_else(|problem| json!(problem));
+    value["app"] = name.into();
+    value
+}
+
+/// Whether newer images are there, asked of the registries.
+pub async fn status(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
+    let query = query.only(&["force"])?;
+    let ask = if query.flag("force", false)? { Ask::Force } else { Ask::IfStale };
+    Ok(json_of(&http.restock.check_app(&name.0, ask).await?))
+}
+
+/// The logs of an app's containers, as text.
+pub async fn logs(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
+    let query = query.only(&["tail", "follow"])?;
+    let tail = query.value("tail", "a number of lines")?.unwrap_or(DEFAULT_TAIL).min(MAX_TAIL);
+    let lines = http.restock.logs(&name.0, tail, query.flag("follow", false)?).await?;
+    let body = ResponseBody::from_stream(ReceiverStream::new(lines).map(Ok::<_, std::convert::Infallible>));
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, body).into_response())
+}

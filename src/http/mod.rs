@@ -1,0 +1,15 @@
+//! The REST API: routes, one file for each resource, and what every request passes on its way.
+
+mod apps;
+mod guard;
+mod health;
+mod history;
+mod jobs;
+mod params;
+mod problem;
+mod router;
+mod serve;
+mod stream;
+
+pub use router::{Http, router};
+pub use serve::{Listener, serve};

@@ -1,0 +1,150 @@
+//! What requests say in path, query, headers and body. Every mistake names its key.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::{Failure, too_large};
+use crate::domain::job::JobId;
+use crate::error::{Error, Kind};
+use crate::usecases::jobs::no_such_job;
+
+/// The one parameter of a path, as text. A path that cannot be decoded names nothing.
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name))
+            .map_err(|_| Error::new(Kind::NotFound, "no_such_route", "the path is not valid UTF-8").into())
+    }
+}
+
+impl Name {
+    /// The name as that of a job.
+    pub fn job(&self) -> Result<JobId, Failure> {
+        self.0.parse().map_err(|_| no_such_job(&self.0).into())
+    }
+}
+
+/// The query, strictly: a key that a route does not know is a mistake, because a mistyped `dry_run` would be a real run.
+pub struct Query(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
+    }
+}
+
+impl Query {
+    /// Refuses keys other than `known`.
+    pub fn only(self, known: &[&str]) -> Result<Self, Failure> {
+        match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            None => Ok(self),
+            Some((key, _)) => {
+                let key: String = key.chars().take(80).collect();
+                let hint = if known.is_empty() {
+                    "this route takes no query".to_owned()
+                } else {
+                    format!("valid are {}", known.join(", "))
+                };
+                Err(Error::new(Kind::Invalid, "unknown_query_key", format!("`{key}`: unknown query key"))
+                    .hint(hint)
+                    .into())
+            }
+        }
+    }
+
+    /// A flag: `true` or `false` (also `1` and `0`).
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, Failure> {
+        match self.last(key) {
+            None => Ok(default),
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(_) => Err(bad_value(key, "true or false")),
+        }
+    }
+
+    /// A value that parses, if the key is there.
+    pub fn value<T: FromStr>(&self, key: &str, expected: &str) -> Result<Option<T>, Failure> {
+        self.last(key).map(|text| text.parse().map_err(|_| bad_value(key, expected))).transpose()
+    }
+
+    /// All values of a key that may be repeated.
+    pub fn all(&self, key: &str) -> Result<BTreeSet<String>, Failure> {
+        let values: BTreeSet<_> =
+            self.0.iter().filter(|(known, _)| known == key).map(|(_, value)| value.clone()).collect();
+        if values.contains("") { Err(bad_value(key, "a name")) } else { Ok(values) }
+    }
+
+    fn last(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+}
+
+fn bad_value(key: &str, expected: &str) -> Failure {
+    Error::new(Kind::Invalid, "bad_query_value", format!("`{key}`: expected {expected}")).into()
+}
+
+/// A body of JSON; `None` where there is none.
+pub struct Body<T>(pub Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(None));
+        }
+        serde_json::from_slice(&bytes).map(|value| Self(Some(value))).map_err(|error| {
+            Error::new(Kind::Invalid, "bad_json", format!("the body is not the JSON that is expected: {error}")).into()
+        })
+    }
+}
+
+fn unreadable(rejection: BytesRejection) -> Failure {
+    match rejection {
+        BytesRejection::FailedToBufferBody(_) if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
+            too_large()
+        }
+        _ => Error::new(Kind::Invalid, "bad_body", "the request's body could not be read").into(),
+    }
+}
+
+/// How the client wants to hear of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// The result, when it is there.
+    Wait,
+    /// At once where to look (`Prefer: respond-async`, RFC 7240).
+    Async,
+    /// The events as they happen (`Accept: text/event-stream`).
+    Stream,
+}
+
+impl Reply {
+    /// Reads the client's wish.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let says = |name: header::HeaderName, separators: [char; 2], word: &str| {
+            let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+            let mut words = values.flat_map(|value| value.split(separators));
+            words.any(|said| said.trim().eq_ignore_ascii_case(word))
+        };
+        if says(header::HeaderName::from_static("prefer"), [',', ';'], "respond-async") {
+            Self::Async
+        } else if says(header::ACCEPT, [',', ';'], "text/event-stream") {
+            Self::Stream
+        } else {
+            Self::Wait
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Failures as problem documents (RFC 9457).
+
+use std::any::Any;
+
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::error::{Error, Kind};
+use crate::views::Problem;
+
+/// A failure on its way to the client: [`render`] gives it its body.
+#[derive(Debug, Clone)]
+pub struct Failure(pub Box<Problem>);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        if error.kind == Kind::Internal {
+            tracing::error!(code = error.code, %error, "a request failed");
+        }
+        Self(Box::new(Problem::from(&error)))
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes the body of failures, which need to know the request's path.
+pub async fn render(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let Some(Failure(mut problem)) = response.extensions_mut().remove::<Failure>() else {
+        return response;
+    };
+    problem.instance = Some(path);
+    let mut rendered = (response.status(), json_of(&problem)).into_response();
+    // Headers such as `Allow` stay; the empty body's length and type do not.
+    let kept =
+        response.headers().iter().filter(|(name, _)| !matches!(**name, header::CONTENT_LENGTH | header::CONTENT_TYPE));
+    rendered.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+    let problem_json = HeaderValue::from_static("application/problem+json");
+    rendered.headers_mut().insert(header::CONTENT_TYPE, problem_json);
+    rendered
+}
+
+/// A body of JSON.
+pub fn json_of(value: &impl Serialize) -> Response {
+    axum::Json(value).into_response()
+}
+
+/// The answer where no route is.
+pub async fn unknown_route(request: Request) -> Failure {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Error::new(Kind::NotFound, "no_such_route", format!("there is nothing at {path}")).into()
+}
+
+/// The answer where a route has other methods; axum adds `Allow`.
+pub async fn wrong_method(request: Request) -> Failure {
+    let message = format!("{} is not allowed here", request.method());
+    let error =
+        Error::new(Kind::Invalid, "method_not_allowed", message).hint("the header `Allow` names the methods that are");
+    let mut problem = Problem::from(&error);
+    problem.status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
+    problem.title = "Method not allowed".into();
+    problem.into()
+}
+
+/// The answer when a handler panicked: a defect, told without its details.
+pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = message.unwrap_or("unknown"), "a request handler panicked");
+    Failure(Box::new(Problem::from(&Error::new(Kind::Internal, "defect", "the request could not be handled"))))
+        .into_response()
+}
+
+/// The answer to a body that is too large.
+pub fn too_large() -> Failure {
+    let error = Error::new(Kind::Invalid, "body_too_large", "the request's body is too large");
+    let mut problem = Problem::from(&error);
+    problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+    problem.title = "Payload too large".into();
+    problem.into()
+}

@@ -1,0 +1,49 @@
+//! The route table.
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{apps, guard, health, history, jobs, problem, stream};
+use crate::usecases::Restock;
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Http {
+    pub restock: Arc<Restock>,
+    /// Names besides addresses and `localhost` that a `Host` header may have.
+    pub allowed_hosts: Arc<[String]>,
+}
+
+/// All routes, and what every request passes.
+pub fn router(http: Http) -> Router {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/api/apps", get(apps::list))
+        // An app may be called `update`: reading it must not be hidden by the route that updates all.
+        .route("/api/apps/update", post(apps::update_all).get(apps::one_called_update))
+        .route("/api/apps/{name}", get(apps::one))
+        .route("/api/apps/{name}/update", post(apps::update))
+        .route("/api/apps/{name}/rollback", post(apps::roll_back))
+        .route("/api/apps/{name}/up", post(apps::up))
+        .route("/api/apps/{name}/down", post(apps::down))
+        .route("/api/apps/{name}/status", get(apps::status))
+        .route("/api/apps/{name}/logs", get(apps::logs))
+        .route("/api/apps/{name}/history", get(history::of_app))
+        .route("/api/history", get(history::all))
+        .route("/api/jobs", get(jobs::list))
+        .route("/api/jobs/{id}", get(jobs::one).delete(jobs::cancel))
+        .route("/api/jobs/{id}/events", get(jobs::events))
+        .route("/api/events", get(stream::everything))
+        .fallback(problem::unknown_route)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(DefaultBodyLimit::max(guard::MAX_BODY))
+        .layer(middleware::from_fn_with_state(http.clone(), guard::guard))
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(middleware::from_fn(problem::render))
+        .with_state(http)
+}

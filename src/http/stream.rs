@@ -1,0 +1,165 @@
+//! Server-sent events.
+//!
+//! `id` grows with every event; a client that comes back sends the last one as `Last-Event-ID` and misses nothing, or
+//! gets the event `resync` when too much has happened since: then it asks for the state anew.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::params::Query;
+use super::problem::Failure;
+use super::router::Http;
+use crate::domain::job::{Job, JobId, State as JobState};
+use crate::usecases::Restock;
+use crate::usecases::events::{Event, Replay};
+use crate::usecases::jobs::Ticket;
+use crate::views::Problem;
+
+/// Proxies cut connections that are silent for a minute or so.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How many events may wait for a slow reader.
+const BUFFER: usize = 64;
+
+/// Where the client left, if it has been here before.
+pub fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Everything that happens.
+pub async fn everything(State(http): State<Http>, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
+    query.only(&[])?;
+    let restock = http.restock.clone();
+    let (replay, live) = restock.events.listen(last_event_id(&headers));
+    let (sender, receiver) = mpsc::channel(BUFFER);
+    tokio::spawn(async move {
+        let all = |event: &Event| Pass::On(sse(event, with_context(event)));
+        tokio::select! {
+            () = forward(replay, live, &sender, all) => {}
+            () = restock.stopping.cancelled() => {}
+        }
+    });
+    Ok(respond(receiver))
+}
+
+/// One job's events; the last one, `result`, has the answer or the problem that the request itself would have had.
+pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Response {
+    let (replay, live) = restock.events.listen(Some(after.unwrap_or(0)));
+    let (sender, receiver) = mpsc::channel(BUFFER);
+    tokio::spawn(async move {
+        let of_job = id.clone();
+        let only = move |event: &Event| match event.event {
+            "resync" => Pass::On(sse(event, with_context(event))),
+            _ if event.job.as_ref() != Some(&of_job) => Pass::Over,
+            "result" => Pass::Last(sse(event, result_of(&event.data))),
+            _ => Pass::On(sse(event, with_context(event))),
+        };
+        let own = forward(replay, live, &sender, only);
+        tokio::select! {
+            () = own => {}
+            job = ended_unheard(&restock, &id) => if let Some(job) = job {
+                let event = SseEvent::default().event("result").data(result_of(&json!(job)).to_string());
+                // A reader that has gone needs no result.
+                let _ = sender.send(event).await;
+            },
+            // The job itself goes on until its grace has passed; the connection need not.
+            () = restock.stopping.cancelled() => {}
+        }
+    });
+    respond(receiver)
+}
+
+/// The end of a job whose events are not heard here: it ended before this process began to remember, or it runs in
+/// another process. Never ends for a job whose `result` will be heard.
+async fn ended_unheard(restock: &Arc<Restock>, id: &JobId) -> Option<Job> {
+    let (replay, _) = restock.events.listen(Some(0));
+    let heard = replay.events.iter().any(|event| event.job.as_ref() == Some(id));
+    if heard || restock.jobs.find(id).is_some() {
+        return std::future::pending().await;
+    }
+    let job = restock.wait(&Ticket::Elsewhere(id.clone())).await.ok()??;
+    (job.state == JobState::Finished).then_some(job)
+}
+
+/// What becomes of an event.
+enum Pass {
+    Over,
+    On(SseEvent),
+    Last(SseEvent),
+}
+
+/// Passes events on until the last one, or until the reader has gone. One that fell too far behind is told so.
+async fn forward(
+    replay: Replay,
+    mut live: broadcast::Receiver<Arc<Event>>,
+    sender: &mpsc::Sender<SseEvent>,
+    pass: impl Fn(&Event) -> Pass + Send,
+) {
+    let again = replay.gap.then(|| Arc::new(resync()));
+    for event in again.into_iter().chain(replay.events) {
+        if !send(sender, pass(&event)).await {
+            return;
+        }
+    }
+    loop {
+        let event = match live.recv().await {
+            Ok(event) => event,
+            Err(broadcast::error::RecvError::Lagged(_)) => Arc::new(resync()),
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        if !send(sender, pass(&event)).await {
+            return;
+        }
+    }
+}
+
+/// Whether there is more to come and somebody to read it.
+async fn send(sender: &mpsc::Sender<SseEvent>, pass: Pass) -> bool {
+    match pass {
+        Pass::Over => true,
+        Pass::On(event) => sender.send(event).await.is_ok(),
+        Pass::Last(event) => {
+            // Whether it is still read does not matter any more.
+            let _ = sender.send(event).await;
+            false
+        }
+    }
+}
+
+fn resync() -> Event {
+    Event { id: 0, at: jiff::Timestamp::now(), job: None, event: "resync", data: json!({}) }
+}
+
+fn with_context(event: &Event) -> Value {
+    let mut data = event.data.clone();
+    data["at"] = json!(event.at);
+    if let Some(job) = &event.job {
+        data["job"] = json!(job);
+    }
+    data
+}
+
+fn result_of(job: &Value) -> Value {
+    let Ok(job) = serde_json::from_value::<Job>(job.clone()) else { return job.clone() };
+    Problem::of_job(&job).map_or_else(|| json!(job.result), |problem| json!(problem))
+}
+
+fn sse(event: &Event, data: Value) -> SseEvent {
+    let sse = SseEvent::default().event(event.event).data(data.to_string());
+    if event.id == 0 { sse } else { sse.id(event.id.to_string()) }
+}
+
+fn respond(receiver: mpsc::Receiver<SseEvent>) -> Response {
+    use futures_util::StreamExt;
+    let events = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
+    let headers = [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
+    (headers, Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))).into_response()
+}

@@ -1,0 +1,295 @@
+//! Makes containers follow their images, proves them, and takes it back: shared by update, rollback and settling.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::jobs::Running;
+use super::prove::{Patience, Unproven, prove};
+use super::relay::Relay;
+use crate::adapters::apps_dir::AppDir;
+use crate::adapters::command::CommandError;
+use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, Selection, readable};
+use crate::domain::app::ServiceName;
+use crate::domain::container::Container;
+use crate::domain::image::{ImageId, ImageReference};
+use crate::domain::job::{RecreateReason, Recreated};
+use crate::domain::journal::Journal;
+use crate::domain::plan::by_service;
+use crate::domain::proof::{Expectation, ExpectedImage};
+use crate::error::{Error, Kind};
+
+/// Names that keep old images from being pruned; nothing else lives below it.
+pub const KEEP: &str = "restock.local/keep";
+
+/// One app's project at work.
+pub struct Work<'a> {
+    pub running: &'a Running,
+    pub app: &'a AppDir,
+    pub compose: Compose,
+    pub call: ProjectCall,
+    pub model: Model,
+    pub redactor: Redactor,
+    pub journal: Journal,
+    pub patience: Patience,
+    /// Only these services are worked on; `None` means all.
+    pub selected: Option<BTreeSet<ServiceName>>,
+}
+
+/// What an applied change did.
+pub struct Applied {
+    pub recreated: Vec<Recreated>,
+}
+
+/// Why a change did not hold.
+pub struct NotApplied {
+    pub service: Option<ServiceName>,
+    pub reason: String,
+    /// The command that failed, if one did.
+    pub command: Option<CommandError>,
+}
+
+/// Which image each service is to run.
+pub type Targets = BTreeMap<ServiceName, ExpectedImage>;
+
+impl Work<'_> {
+    /// Gives the images that run now a second name each, so that no clean-up takes them while they may be needed.
+    ///
+    /// Gives a sentence for each image that is gone already and so cannot be protected.
+    pub async fn protect(&self) -> Result<Vec<String>, Error> {
+        let engine = &self.running.restock.engine;
+        let mut gone = Vec::new();
+        for change in &self.journal.changes {
+            for (n, image) in change.from.iter().enumerate() {
+                let name = keep_name(&self.journal, &change.service);
+                let tag = keep_tag(self.running.handle.id.as_str(), n);
+                match engine.tag(image, &name, &tag).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_not_found() => gone.push(format!(
+                        "the image that `{}` runs has been removed from the engine: this update cannot be taken back",
+                        change.service
+                    )),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Runs Compose so that containers follow the images their references mean now, and proves `targets`.
+    pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Applied, NotApplied> {
+        let touched = self.follow(targets).await?;
+        let engine = &self.running.restock.engine;
+        let after = engine.project_containers(&self.journal.project).await.map_err(|error| NotApplied {
+            service: None,
+            reason: error.to_string(),
+            command: None,
+        })?;
+        let recreated = self.also_touched(before, &after, &touched, targets);
+        let expected = self.expectations(targets, &recreated);
+        let proven = prove(engine, &self.journal.project, &expected, self.patience).await;
+        let after = proven.map_err(NotApplied::from)?;
+        let recreated = self.also_touched(before, &after, &touched, targets);
+        Ok(Applied { recreated })
+    }
+
+    /// Runs `up -d` for what was up and `create` for what was not; gives the names of the containers Compose touched.
+    async fn follow(&self, targets: &Targets) -> Result<BTreeSet<String>, NotApplied> {
+        let mut relay = Relay::new(&self.running.restock.events, &self.running.handle.id, self.redactor.clone());
+        let (up, create) = self.selections(targets);
+        let mut outcome = Ok(());
+        if let Some(selection) = up {
+            outcome =
+                self.compose.up(&self.call, &selection, self.running.lock_for_child(), |line| relay.line(line)).await;
+        }
+        if let (Ok(()), Some(selection)) = (&outcome, create) {
+            outcome = self
+                .compose
+                .create(&self.call, &selection, self.running.lock_for_child(), |line| relay.line(line))
+                .await;
+        }
+        outcome.map_err(|error| self.command_failed(error))?;
+        Ok(relay.touched)
+    }
+
+    fn command_failed(&self, error: CommandError) -> NotApplied {
+        let said = match &error {
+            CommandError::Exit { stderr, .. } => self.redactor.clean(&readable(stderr)),
+            other => other.to_string(),
+        };
+        let reason = said.lines().last().unwrap_or("docker compose failed").to_owned();
+        NotApplied { service: None, reason, command: Some(error) }
+    }
+
+    /// What is started and what is only created. Stopped services never flash up, not even for a moment, so `up` is
+    /// told the services by name as soon as one of the project's is not to run; otherwise it gets the whole project.
+    fn selections(&self, targets: &Targets) -> (Option<Selection>, Option<Selection>) {
+        let project = &self.model.project;
+        let wanted = |name: &ServiceName| self.selected.as_ref().is_none_or(|selected| selected.contains(name));
+        let running = self.journal.running();
+        let one_shots = project.one_shots();
+        let up: Vec<_> = project
+            .services
+            .keys()
+            .filter(|name| wanted(name) && !running.is_empty() && (running.contains(name) || one_shots.contains(name)))
+            .cloned()
+            .collect();
+        let changed: BTreeSet<_> = targets.keys().cloned().collect();
+        let create: Vec<_> = project
+            .with_dependents(&changed)
+            .into_iter()
+            .filter(|name| wanted(name) && !up.contains(name) && self.journal.before.contains_key(name))
+            .collect();
+        let selection = |services: Vec<ServiceName>| match services.len() {
+            0 => None,
+            n if n == project.services.len() => Some(Selection::Project),
+            _ => Some(Selection::Only(services)),
+        };
+        (selection(up), selection(create))
+    }
+
+    fn expectations(&self, targets: &Targets, recreated: &[Recreated]) -> BTreeMap<ServiceName, Expectation> {
+        let one_shots = self.model.project.one_shots();
+        let others = recreated.iter().map(|recreated| &recreated.service);
+        let services: BTreeSet<_> = targets.keys().chain(others).collect();
+        let expectation = |service: &ServiceName| Expectation {
+            image: targets.get(service).cloned(),
+            up: self.journal.before.get(service).is_some_and(|before| before.running),
+            completes: one_shots.contains(service),
+        };
+        services.into_iter().map(|service| (service.clone(), expectation(service))).collect()
+    }
+
+    /// Services that Compose recreated or restarted although their image is the same.
+    fn also_touched(
+        &self,
+        before: &[Container],
+        after: &[Container],
+        touched: &BTreeSet<String>,
+        targets: &Targets,
+    ) -> Vec<Recreated> {
+        let old: BTreeSet<_> = before.iter().map(|container| container.id.as_str()).collect();
+        let changed: BTreeSet<_> = targets.keys().cloned().collect();
+        let dependents = self.model.project.with_dependents(&changed);
+        let mut recreated = Vec::new();
+        for (service, replicas) in by_service(after) {
+            let was_up = self.journal.before.get(service).is_some_and(|before| before.running);
+            let fresh = replicas.iter().any(|replica| !old.contains(replica.id.as_str()));
+            let restarted = was_up && replicas.iter().any(|replica| touched.contains(&replica.name));
+            if changed.contains(service) || !(fresh || restarted) {
+                continue;
+            }
+            let by_dependency = dependents.contains(service) || !fresh;
+            let reason = if by_dependency { RecreateReason::Dependency } else { RecreateReason::Config };
+            recreated.push(Recreated { service: service.clone(), reason });
+        }
+        recreated
+    }
+
+    /// Gives the references their old images back, runs Compose again, and proves it.
+    pub async fn take_back(&self) -> Result<(), NotApplied> {
+        let engine = &self.running.restock.engine;
+        let mut targets = Targets::new();
+        for change in &self.journal.changes {
+            let Some(old) = change.from.first() else { continue };
+            let failed = |reason: String| NotApplied { service: Some(change.service.clone()), reason, command: None };
+            retag(engine, old, &change.reference).await.map_err(failed)?;
+            targets.insert(change.service.clone(), identity(engine, old).await.map_err(failed)?);
+        }
+        let before = engine.project_containers(&self.journal.project).await.unwrap_or_default();
+        super::settle::clean_leftovers(engine, &before).await.map_err(|error| NotApplied {
+            service: None,
+            reason: error.to_string(),
+            command: None,
+        })?;
+        self.apply(&before, &targets).await.map(drop)
+    }
+
+    /// The new images of the journal, as the proof expects them.
+    pub fn targets(&self) -> Targets {
+        let expected = |change: &crate::domain::plan::Change| ExpectedImage {
+            id: change.to.clone(),
+            manifest: change.to_manifest.clone(),
+        };
+        self.journal.changes.iter().map(|change| (change.service.clone(), expected(change))).collect()
+    }
+}
+
+impl From<Unproven> for NotApplied {
+    fn from(unproven: Unproven) -> Self {
+        let reason = format!("`{}` does not work: {}", unproven.service, unproven.reason);
+        Self { service: Some(unproven.service), reason, command: None }
+    }
+}
+
+/// Makes `reference` mean `image` again. A reference with a digest cannot be moved.
+pub async fn retag(engine: &crate::adapters::engine::Engine, image: &ImageId, reference: &str) -> Result<(), String> {
+    let parsed: ImageReference = reference.parse().map_err(|error| format!("`{reference}`: {error}"))?;
+    if parsed.digest().is_some() {
+        return Err(format!("`{reference}` is pinned by its digest: edit the Compose file to go back"));
+    }
+    let tag = parsed.effective_tag().unwrap_or_default();
+    engine.tag(image, &parsed.repository(), tag).await.map_err(|error| error.to_string())
+}
+
+async fn identity(engine: &crate::adapters::engine::Engine, image: &ImageId) -> Result<ExpectedImage, String> {
+    let found = engine.image(image.as_str()).await.map_err(|error| error.to_string())?;
+    found.map(|image| ExpectedImage::of(&image)).ok_or_else(|| format!("the image {image} is gone"))
+}
+
+/// Names of projects and services, in the letters that a repository may have.
+fn keep_name(journal: &Journal, service: &ServiceName) -> String {
+    format!("{KEEP}/{}/{}", path_component(journal.project.as_str()), path_component(service.as_str()))
+}
+
+fn path_component(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let letters: String =
+        name.chars().map(|c| c.to_ascii_lowercase()).map(|c| if plain(c) || c == '-' { c } else { '-' }).collect();
+    let trimmed = letters.trim_matches('-');
+    if trimmed.is_empty() { "x".into() } else { trimmed.to_owned() }
+}
+
+fn keep_tag(job: &str, n: usize) -> String {
+    if n == 0 { job.to_owned() } else { format!("{job}-{n}") }
+}
+
+/// Takes away protecting names that are older than `keep`; never anything else. A failure changes nothing.
+pub async fn forget_old_images(engine: &crate::adapters::engine::Engine, keep: Duration) {
+    let names = match engine.names_below(KEEP).await {
+        Ok(names) => names,
+        Err(error) => return tracing::warn!(%error, "protecting tags could not be listed"),
+    };
+    let expired = |name: &&String| {
+        let job = name.rsplit(':').next().and_then(|tag| tag.split('-').next()?.parse::<ulid::Ulid>().ok());
+        job.is_some_and(|job| job.datetime().elapsed().is_ok_and(|age| age > keep))
+    };
+    for name in names.iter().filter(expired) {
+        match engine.untag(name).await {
+            Ok(()) => tracing::info!(image = name, "an old image is no longer protected"),
+            Err(error) => tracing::warn!(image = name, %error, "a protecting tag could not be removed"),
+        }
+    }
+}
+
+/// The failure of work that was applied, for the client.
+pub fn failure(code: &'static str, message: String, not_applied: &NotApplied, redactor: &Redactor) -> Error {
+    let mut error = Error::new(Kind::Internal, code, message);
+    if let Some(command) = &not_applied.command {
+        error = error.said(command, redactor);
+    }
+    error.service = not_applied.service.as_ref().map(ToString::to_string);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protecting_names_are_valid_references() {
+        for name in ["web", "Web.App_2", "--", "a..b", "ä"] {
+            let reference = format!("{KEEP}/{}/{}:01J", path_component(name), path_component(name));
+            assert!(reference.parse::<ImageReference>().is_ok(), "{reference}");
+        }
+    }
+}

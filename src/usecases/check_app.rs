@@ -1,0 +1,197 @@
+//! Which services of an app have newer images, without pulling.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::context::Restock;
+use super::freshness::{Ask, digests_of, followed};
+use super::jobs::{Running, Ticket};
+use super::list_apps::App;
+use crate::domain::app::{AppName, ServiceName};
+use crate::domain::container::ContainerState;
+use crate::domain::freshness::{Finding, Status, overall};
+use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
+use crate::domain::plan::{SkipReason, Skipped, by_service};
+use crate::domain::project::{PullPolicy, Service};
+use crate::error::{Error, Kind as ErrorKind};
+
+/// The freshness of an app.
+#[derive(Debug, Clone, Serialize)]
+pub struct AppStatus {
+    pub app: AppName,
+    pub status: Status,
+    pub services: Vec<ServiceStatus>,
+    /// When the registries were last asked; `null` when none had to be.
+    pub checked_at: Option<Timestamp>,
+}
+
+/// The freshness of a service.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServiceStatus {
+    pub service: ServiceName,
+    pub image: String,
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+impl Restock {
+    /// Tells the freshness of one app.
+    pub async fn check_app(&self, name: &str, ask: Ask) -> Result<AppStatus, Error> {
+        let app = self.app(name).await?;
+        if let Err(error) = &app.model {
+            return Err(error.clone());
+        }
+        let digests = self.engine.digests().await?;
+        Ok(self.status_of(&app, &digests, ask).await)
+    }
+
+    /// Tells the freshness of an app that has been looked at already.
+    pub async fn status_of(&self, app: &App, digests: &BTreeMap<String, Vec<String>>, ask: Ask) -> AppStatus {
+        let services = app.model.as_ref().map(|model| &model.project.services).ok();
+        let containers = by_service(&app.containers);
+        let asked: BTreeSet<_> = services
+            .into_iter()
+            .flatten()
+            .filter(|(name, service)| containers.contains_key(name) && service.pull_policy == PullPolicy::Asks)
+            .filter_map(|(_, service)| followed(&service.image).ok())
+            .collect();
+        self.freshness.learn(asked.clone(), ask).await;
+        let updating =
+            self.jobs.running().into_iter().any(|job| job.target == app.dir.target() && job.kind == Kind::Update);
+        let mut statuses = Vec::new();
+        for (name, service) in services.into_iter().flatten() {
+            let replicas = containers.get(name).map(Vec::as_slice).unwrap_or_default();
+            let finding = match unfollowed(service, replicas, updating) {
+                Some(finding) => finding,
+                None => {
+                    let mut finding = None::<Finding>;
+                    // One stale replica makes the service stale.
+                    for replica in replicas {
+                        let found =
+                            self.freshness.find(replica, &service.image, digests_of(replica, digests), ask).await;
+                        if finding.as_ref().is_none_or(|known| overall([known.status, found.status]) != known.status) {
+                            finding = Some(found);
+                        }
+                    }
+                    finding.unwrap_or_else(|| Finding::of(Status::Skipped, "the service has no container"))
+                }
+            };
+            statuses.push(ServiceStatus { service: name.clone(), image: service.image.clone(), finding });
+        }
+        AppStatus {
+            app: app.dir.name.clone(),
+            status: overall(statuses.iter().map(|status| status.finding.status)),
+            services: statuses,
+            checked_at: asked
+                .iter()
+                .filter_map(|reference| self.freshness.known(reference))
+                .map(|known| known.asked_at)
+                .max(),
+        }
+    }
+
+    /// Starts a dry run of an app's update: what it would change, without a pull.
+    pub async fn start_dry_run(self: &Arc<Self>, name: &str, services: BTreeSet<String>) -> Result<Ticket, Error> {
+        let app = self.apps.find(name)?;
+        let name = app.name.to_string();
+        self.start_job(
+            Kind::Check,
+            app.target(),
+            move |running| async move { dry_run(&running, &name, &services).await },
+        )
+        .await
+    }
+}
+
+/// The finding for what has nothing to ask about.
+fn unfollowed(service: &Service, replicas: &[&crate::domain::container::Container], updating: bool) -> Option<Finding> {
+    if updating {
+        return Some(Finding::of(Status::Processing, "its update is running"));
+    }
+    match service.pull_policy {
+        PullPolicy::Build => return Some(Finding::of(Status::Skipped, "the image is built on this machine")),
+        PullPolicy::Never => return Some(Finding::of(Status::Skipped, "its pull policy is `never`")),
+        PullPolicy::Asks => {}
+    }
+    if replicas.is_empty() {
+        return Some(Finding::of(Status::Skipped, "the service has no container"));
+    }
+    let coming = replicas.iter().all(|replica| replica.state == ContainerState::Created);
+    coming.then(|| Finding::of(Status::Preparing, "the container is not up yet"))
+}
+
+async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> Result<JobResult, Error> {
+    let started = Instant::now();
+    let restock = &running.restock;
+    running.step(Step::Plan).await?;
+    let app = restock.app(name).await?;
+    let project = &app.model.as_ref().map_err(Clone::clone)?.project;
+    if let Some(unknown) =
+        services.iter().find(|service| !project.services.contains_key(&ServiceName::new(service.as_str())))
+    {
+        let message = format!("`service`: the app has no service `{unknown}`");
+        return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(name));
+    }
+    let digests = restock.engine.digests().await?;
+    let found = restock.status_of(&app, &digests, Ask::Force).await;
+    let containers = by_service(&app.containers);
+    let (mut changes, mut skipped, mut failed) = (Vec::new(), Vec::new(), None);
+    for ServiceStatus { service, image, finding } in found.services {
+        let wanted = services.is_empty() || services.contains(service.as_str());
+        let skip = |reason| Skipped { service: service.clone(), reason };
+        match finding.status {
+            _ if !wanted => skipped.push(skip(SkipReason::NotSelected)),
+            Status::Outdated => changes.push(ServiceChange {
+                from: OneOrMany::of(images_of(containers.get(&service))),
+                to: finding.remote_digest.map(|digest| digest.to_string()).unwrap_or_default(),
+                tag: image,
+                service,
+                version_from: None,
+                version_to: None,
+                source: None,
+            }),
+            Status::Skipped => {
+                skipped.push(skip(reason_of(&project.services[&service], containers.contains_key(&service))))
+            }
+            Status::Error => failed = Some((service, finding.message.unwrap_or_default())),
+            _ => {}
+        }
+    }
+    if let Some((service, reason)) = failed {
+        let message = format!("whether `{service}` has an update could not be found out: {reason}");
+        return Err(Error::new(ErrorKind::Upstream, "registry_failed", message).app(name).service(service));
+    }
+    let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Pending };
+    Ok(JobResult {
+        updated: false,
+        services: changes,
+        outcome,
+        recreated: Vec::new(),
+        skipped,
+        job: running.handle.id.clone(),
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        warnings: Vec::new(),
+    })
+}
+
+fn images_of(replicas: Option<&Vec<&crate::domain::container::Container>>) -> Vec<crate::domain::image::ImageId> {
+    let images: BTreeSet<_> = replicas.into_iter().flatten().map(|replica| replica.image_id.clone()).collect();
+    images.into_iter().collect()
+}
+
+fn reason_of(service: &Service, has_container: bool) -> SkipReason {
+    match service.pull_policy {
+        PullPolicy::Build => SkipReason::Build,
+        PullPolicy::Never => SkipReason::PullPolicy,
+        PullPolicy::Asks if !has_container => SkipReason::Absent,
+        PullPolicy::Asks => match service.image.parse::<crate::domain::image::ImageReference>() {
+            Ok(reference) if reference.digest().is_some() => SkipReason::Pinned,
+            Ok(_) => SkipReason::Local,
+            Err(_) => SkipReason::ImageId,
+        },
+    }
+}

@@ -1,0 +1,119 @@
+//! What every use case works with.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::events::Events;
+use super::freshness::Freshness;
+use super::jobs::Jobs;
+use super::resolve::Resolver;
+use crate::adapters::apps_dir::AppsDir;
+use crate::adapters::compose::{Compose, Locator};
+use crate::adapters::engine::Engine;
+use crate::adapters::lock::Locks;
+use crate::adapters::store::Store;
+use crate::domain::container::Container;
+use crate::error::Error;
+
+/// Defaults that an app's `x-restock` can override, and bounds.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long new containers may take to become healthy.
+    pub health_timeout: Duration,
+    /// How long a container without a healthcheck must stay up.
+    pub settle: Duration,
+    /// How long the images of before an update are kept.
+    pub keep: Duration,
+    /// How long one pull may take.
+    pub pull_timeout: Duration,
+    /// How many apps are worked on at once.
+    pub concurrency: usize,
+}
+
+/// What the program is put together from.
+pub struct Parts {
+    pub limits: Limits,
+    pub apps: AppsDir,
+    pub engine: Engine,
+    pub locator: Locator,
+    pub store: Store,
+    pub locks: Locks,
+    pub freshness: Freshness,
+}
+
+/// The service's parts. Cheap to share.
+pub struct Restock {
+    pub limits: Limits,
+    pub apps: AppsDir,
+    pub engine: Engine,
+    pub locator: Locator,
+    pub store: Store,
+    pub locks: Locks,
+    pub freshness: Freshness,
+    pub events: Events,
+    pub jobs: Jobs,
+    pub resolver: Resolver,
+    /// The container this process runs in, if it runs in one.
+    own_container: Option<String>,
+    /// Fires when the service shuts down.
+    pub stopping: CancellationToken,
+}
+
+impl Restock {
+    /// Puts the parts together; contacts nothing.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let events = Events::new();
+        let Parts { limits, apps, engine, locator, store, locks, freshness } = parts;
+        Arc::new(Self {
+            freshness,
+            resolver: Resolver::default(),
+            jobs: Jobs::default(),
+            own_container: own_container(Path::new("/proc/self/mountinfo")),
+            stopping: CancellationToken::new(),
+            limits,
+            apps,
+            engine,
+            locator,
+            store,
+            locks,
+            events,
+        })
+    }
+
+    /// Compose, or what is missing.
+    pub async fn compose(&self) -> Result<Compose, Error> {
+        Ok(Compose::find(&self.locator).await?)
+    }
+
+    /// Whether `container` is the one this process runs in.
+    pub fn is_self(&self, container: &Container) -> bool {
+        self.own_container.as_deref() == Some(container.id.as_str())
+    }
+}
+
+/// The engine mounts `/etc/hostname` and its like from a directory named after the container.
+fn own_container(mountinfo: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(mountinfo).ok()?;
+    let lines = text.lines().filter(|line| line.contains(" /etc/hostname ") || line.contains(" /etc/resolv.conf "));
+    let mut words = lines.flat_map(|line| line.split(['/', ' ']));
+    words.find(|word| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit())).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_container_is_read_from_its_mounts() {
+        let id = "a1".repeat(32);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = format!("1 2 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/sda rw\n");
+        std::fs::write(file.path(), line).unwrap();
+        assert_eq!(own_container(file.path()), Some(id));
+        std::fs::write(file.path(), "1 2 8:1 / / rw - ext4 /dev/sda rw\n").unwrap();
+        assert_eq!(own_container(file.path()), None);
+    }
+}

@@ -1,0 +1,259 @@
+//! What registries have, asked once for each reference and shared by all who want to know.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::adapters::registry::Registry;
+use crate::adapters::store::{Store, StoreError};
+use crate::domain::container::Container;
+use crate::domain::freshness::{Comparison, Finding, Known, Status, compare, digests_in, status};
+use crate::domain::image::{Digest, ImageReference};
+
+/// How long an answer is believed.
+const BELIEVED: Duration = Duration::from_secs(5 * 60);
+/// How long a reader waits who has not insisted; then what is known has to do.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much somebody wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// What is known already; nobody is asked.
+    Nobody,
+    /// What is known, if it is not older than five minutes; else the registry is asked, with little patience.
+    IfStale,
+    /// The registry's answer of now.
+    Force,
+}
+
+/// The answers of registries. Cheap to clone.
+#[derive(Clone)]
+pub struct Freshness {
+    registry: Registry,
+    store: Store,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    references: Mutex<HashMap<String, Arc<Slot>>>,
+    /// The manifests of an index, by its digest: they never change.
+    indexes: Mutex<HashMap<Digest, Arc<BTreeSet<Digest>>>>,
+    /// Answers that are not yet written down: all of a check go in one transaction.
+    unwritten: Mutex<Vec<(String, Digest, Timestamp)>>,
+    version: AtomicU64,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Held while the registry is asked: whoever comes meanwhile waits for that answer.
+    asking: tokio::sync::Mutex<()>,
+    known: Mutex<Option<(Instant, Known)>>,
+}
+
+impl Freshness {
+    /// Starts from what the database remembers.
+    pub async fn new(registry: Registry, store: Store) -> Result<Self, StoreError> {
+        let shared = Shared::default();
+        for remembered in store.remembered_digests().await? {
+            let known = Known {
+                digest: Some((remembered.digest, remembered.checked_at)),
+                failure: None,
+                asked_at: remembered.checked_at,
+            };
+            let age = Timestamp::now().duration_since(remembered.checked_at).unsigned_abs();
+            if let Some(at) = Instant::now().checked_sub(age) {
+                let slot = Slot { asking: tokio::sync::Mutex::default(), known: Mutex::new(Some((at, known))) };
+                lock(&shared.references).insert(remembered.reference, Arc::new(slot));
+            }
+        }
+        Ok(Self { registry, store, shared: Arc::new(shared) })
+    }
+
+    /// Grows whenever an answer changes what is known.
+    pub fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// What is known of a reference.
+    pub fn known(&self, reference: &ImageReference) -> Option<Known> {
+        self.slot(reference).known()
+    }
+
+    /// Asks for each of `references` at most once, all at the same time, and writes down what was learned.
+    pub async fn learn(&self, references: BTreeSet<ImageReference>, ask: Ask) {
+        futures_util::future::join_all(references.iter().map(|reference| self.ask(reference, ask))).await;
+        let answers = std::mem::take(&mut *lock(&self.shared.unwritten));
+        if !answers.is_empty()
+            && let Err(error) = self.store.remember_digests(answers).await
+        {
+            tracing::warn!(%error, "the registries' answers could not be written down");
+        }
+    }
+
+    async fn ask(&self, reference: &ImageReference, ask: Ask) {
+        let slot = self.slot(reference);
+        let since = match ask {
+            Ask::Nobody => return,
+            Ask::IfStale => Instant::now().checked_sub(BELIEVED),
+            Ask::Force => Some(Instant::now()),
+        };
+        if slot.is_known_since(since) {
+            return;
+        }
+        let (this, asked) = (self.clone(), reference.clone());
+        // Detached: the answer is worth having also for those who come after a reader that went away.
+        let work = tokio::spawn(async move { this.ask_registry(&asked, &slot, since).await });
+        let outcome = match ask {
+            Ask::Force => work.await,
+            _ => match tokio::time::timeout(PATIENCE, work).await {
+                Ok(outcome) => outcome,
+                Err(_) => return tracing::debug!(image = %reference, "the registry is slow; what is known has to do"),
+            },
+        };
+        if let Err(panic) = outcome {
+            tracing::error!(%panic, image = %reference, "asking the registry broke off");
+        }
+    }
+
+    async fn ask_registry(&self, reference: &ImageReference, slot: &Slot, since: Option<Instant>) {
+        let _asking = slot.asking.lock().await;
+        // Somebody else may have asked while this one waited.
+        if slot.is_known_since(since) {
+            return;
+        }
+        let answer = self.registry.digest(reference, None).await;
+        let now = Timestamp::now();
+        let mut known = lock(&slot.known);
+        let before = known.take().map(|(_, known)| known);
+        let next = match answer {
+            Ok(remote) => {
+                lock(&self.shared.unwritten).push((reference.canonical(), remote.digest.clone(), now));
+                Known { digest: Some((remote.digest, now)), failure: None, asked_at: now }
+            }
+            Err(error) => {
+                tracing::warn!(image = %reference, %error, "the registry gave no answer");
+                let digest = before.as_ref().and_then(|known| known.digest.clone());
+                Known { digest, failure: Some(error.summary().to_owned()), asked_at: now }
+            }
+        };
+        let same = before.as_ref().is_some_and(|before| {
+            before.failure == next.failure
+                && before.digest.as_ref().map(|(digest, _)| digest) == next.digest.as_ref().map(|(digest, _)| digest)
+        });
+        *known = Some((Instant::now(), next));
+        if !same {
+            self.shared.version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Tells how a container that was made from `reference` compares with its registry. Asks nobody but, where the
+    /// comparison needs it and `ask` allows, for the content of one index, once for each index.
+    pub async fn find(&self, container: &Container, reference: &str, repo_digests: &[String], ask: Ask) -> Finding {
+        let parsed = match followed(reference) {
+            Ok(parsed) => parsed,
+            Err(reason) => return Finding::of(Status::Skipped, reason),
+        };
+        let known =
+            self.known(&parsed).unwrap_or(Known { digest: None, failure: None, asked_at: Timestamp::UNIX_EPOCH });
+        if repo_digests.is_empty() && container.manifest.is_none() && known.digest.is_none() {
+            return Finding::of(Status::Skipped, "the image was made on this machine");
+        }
+        let remote = known.digest.as_ref().map(|(digest, _)| digest.clone());
+        let comparison = match &remote {
+            Some(remote) => Some(self.compare(container, repo_digests, &parsed, remote, ask).await),
+            None => None,
+        };
+        let (status, message) = status(comparison, &known);
+        let local_digest = digests_in(repo_digests, &parsed).pop();
+        let local_digest =
+            local_digest.or_else(|| container.manifest.as_ref().and(container.image_id.as_str().parse().ok()));
+        Finding { status, message, local_digest, remote_digest: remote }
+    }
+
+    async fn compare(
+        &self,
+        container: &Container,
+        repo_digests: &[String],
+        reference: &ImageReference,
+        remote: &Digest,
+        ask: Ask,
+    ) -> Comparison {
+        let comparison = compare(container, repo_digests, reference, remote);
+        let Some(manifest) = container.manifest.as_ref().filter(|_| comparison == Comparison::AskIndex) else {
+            return comparison;
+        };
+        match self.manifests_of(reference, remote, ask).await {
+            Some(manifests) if manifests.contains(manifest) => Comparison::Same,
+            _ => Comparison::Different,
+        }
+    }
+
+    async fn manifests_of(
+        &self,
+        reference: &ImageReference,
+        index: &Digest,
+        ask: Ask,
+    ) -> Option<Arc<BTreeSet<Digest>>> {
+        if let Some(known) = lock(&self.shared.indexes).get(index) {
+            return Some(known.clone());
+        }
+        if ask == Ask::Nobody {
+            return None;
+        }
+        match self.registry.manifest(reference, index, None).await {
+            Ok(manifest) => {
+                let manifests = Arc::new(manifests_in(&manifest.bytes));
+                lock(&self.shared.indexes).insert(index.clone(), manifests.clone());
+                self.shared.version.fetch_add(1, Ordering::AcqRel);
+                Some(manifests)
+            }
+            Err(error) => {
+                tracing::warn!(image = %reference, %error, "the content of the index is not known");
+                None
+            }
+        }
+    }
+
+    fn slot(&self, reference: &ImageReference) -> Arc<Slot> {
+        lock(&self.shared.references).entry(reference.canonical()).or_default().clone()
+    }
+}
+
+impl Slot {
+    fn known(&self) -> Option<Known> {
+        lock(&self.known).as_ref().map(|(_, known)| known.clone())
+    }
+
+    fn is_known_since(&self, since: Option<Instant>) -> bool {
+        lock(&self.known).as_ref().is_some_and(|(at, _)| since.is_none_or(|since| *at >= since))
+    }
+}
+
+/// The reference as one that can be followed in a registry, or why it cannot.
+pub fn followed(reference: &str) -> Result<ImageReference, &'static str> {
+    match reference.parse::<ImageReference>() {
+        Ok(parsed) if parsed.digest().is_some() => Err("pinned by its digest"),
+        Ok(parsed) => Ok(parsed),
+        Err(_) => Err("made from an image ID"),
+    }
+}
+
+/// The digests of the manifests that an index lists; none for what is no index.
+fn manifests_in(index: &[u8]) -> BTreeSet<Digest> {
+    let value = serde_json::from_slice::<serde_json::Value>(index).unwrap_or_default();
+    let manifests = value["manifests"].as_array().into_iter().flatten();
+    manifests.filter_map(|manifest| manifest["digest"].as_str()?.parse().ok()).collect()
+}
+
+/// The `repository@digest` names of what a container runs.
+pub fn digests_of<'a>(container: &Container, digests: &'a BTreeMap<String, Vec<String>>) -> &'a [String] {
+    digests.get(container.image_id.as_str()).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,117 @@
+//! The apps as they are now.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures_util::StreamExt;
+
+use super::context::Restock;
+use super::freshness::Ask;
+use super::resolve::containers_of;
+use crate::adapters::apps_dir::AppDir;
+use crate::adapters::compose::Model;
+use crate::domain::app::AppState;
+use crate::domain::container::{Container, ContainerState};
+use crate::domain::freshness::Status;
+use crate::domain::plan::by_service;
+use crate::domain::project::Project;
+use crate::error::Error;
+use crate::views::AppView;
+
+/// An app, its project and its containers.
+pub struct App {
+    pub dir: AppDir,
+    pub state: AppState,
+    /// The project, or why it is broken.
+    pub model: Result<Model, Error>,
+    /// The containers of the project, or of the directory where the project is broken.
+    pub containers: Vec<Container>,
+}
+
+impl Restock {
+    /// All apps, by name. One that is broken stays among them with its error.
+    pub async fn list_apps(&self) -> Result<Vec<App>, Error> {
+        let dirs = self.apps.list()?;
+        let containers = self.engine.containers().await?;
+        let apps = futures_util::stream::iter(dirs).map(|dir| self.look_at(dir, &containers));
+        // Each that is not remembered costs a child; more at once than this would starve the machine.
+        apps.buffered(self.limits.concurrency.max(1)).collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    /// All apps as clients see them, with what is known of their freshness; no registry is asked.
+    pub async fn app_views(&self) -> Result<Vec<AppView>, Error> {
+        let (apps, digests) = tokio::try_join!(self.list_apps(), async { Ok(self.engine.digests().await?) })?;
+        let toggles: HashMap<_, _> = self.store.toggles("app").await?.into_iter().collect();
+        let mut views = Vec::with_capacity(apps.len());
+        for app in &apps {
+            views.push(self.view(app, &digests, &toggles).await);
+        }
+        Ok(views)
+    }
+
+    /// One app as clients see it.
+    pub async fn app_view(&self, name: &str) -> Result<AppView, Error> {
+        let (app, digests) = tokio::try_join!(self.app(name), async { Ok(self.engine.digests().await?) })?;
+        let toggles = self.store.toggle(&app.dir.target()).await?.map(|policy| (name.to_owned(), policy));
+        Ok(self.view(&app, &digests, &toggles.into_iter().collect()).await)
+    }
+
+    async fn view(
+        &self,
+        app: &App,
+        digests: &BTreeMap<String, Vec<String>>,
+        toggles: &HashMap<String, String>,
+    ) -> AppView {
+        let status = self.status_of(app, digests, Ask::Nobody).await;
+        let known = status.checked_at.is_some() || status.status == Status::Skipped;
+        let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(status.status);
+        AppView::new(app, status, toggles.get(app.dir.name.as_str()))
+    }
+
+    /// One app.
+    pub async fn app(&self, name: &str) -> Result<App, Error> {
+        let dir = self.apps.find(name)?;
+        let containers = self.engine.containers().await?;
+        self.look_at(dir, &containers).await
+    }
+
+    async fn look_at(&self, dir: AppDir, all: &[Container]) -> Result<App, Error> {
+        let model = self.resolve(&dir).await?.as_ref().clone();
+        let containers = match &model {
+            Ok(model) => containers_of(&model.project, all),
+            Err(_) => of_directory(&dir, all),
+        };
+        let state = match &model {
+            Ok(model) => state(&model.project, &containers),
+            Err(_) => AppState::Broken,
+        };
+        Ok(App { dir, state, model, containers })
+    }
+}
+
+fn of_directory(dir: &AppDir, all: &[Container]) -> Vec<Container> {
+    let own = |container: &&Container| {
+        let labels = container.compose.as_ref();
+        labels
+            .and_then(|labels| labels.working_dir.as_deref())
+            .is_some_and(|path| std::path::Path::new(path) == dir.path)
+    };
+    all.iter().filter(own).cloned().collect()
+}
+
+fn state(project: &Project, containers: &[Container]) -> AppState {
+    let services = by_service(containers);
+    if services.is_empty() {
+        return AppState::Absent;
+    }
+    let one_shots = project.one_shots();
+    let is_up = |replicas: &&Vec<&Container>| replicas.iter().all(|replica| replica.state.is_up());
+    if !containers.iter().any(|container| container.state.is_up()) {
+        return AppState::Stopped;
+    }
+    let done = |name: &_, replicas: &[&Container]| {
+        one_shots.contains(name) && replicas.iter().all(|replica| replica.state == ContainerState::Exited)
+    };
+    let all_up = services.iter().all(|(name, replicas)| is_up(&replicas) || done(*name, replicas));
+    let missing: BTreeSet<_> = project.services.keys().filter(|name| !services.contains_key(name)).collect();
+    if all_up && missing.is_empty() { AppState::Running } else { AppState::Partial }
+}

@@ -1,0 +1,51 @@
+//! The logs of an app's containers.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Restock;
+use super::resolve::redactor;
+use crate::adapters::compose::ProjectCall;
+use crate::error::{Error, command_error};
+
+/// How many lines may wait for a slow reader before the oldest reader's pace is taken.
+const BUFFER: usize = 1024;
+
+impl Restock {
+    /// The last `tail` lines of each container, and with `follow` those to come until the receiver is dropped.
+    pub async fn logs(self: &Arc<Self>, name: &str, tail: u32, follow: bool) -> Result<mpsc::Receiver<String>, Error> {
+        let app = self.apps.find(name)?;
+        let compose = self.compose().await?;
+        let model = self.resolve(&app).await?;
+        let redactor = match model.as_ref() {
+            Ok(model) => redactor(&app, model),
+            Err(error) => return Err(error.clone()),
+        };
+        self.engine.info().await?;
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        let stop = self.stopping.child_token();
+        tokio::spawn(async move {
+            let cancel = CancellationToken::new();
+            let call = ProjectCall::new(&app.path);
+            let lines = compose.logs(&call, tail, follow, &cancel, |line| {
+                // A reader that is a thousand lines behind loses lines rather than stopping everybody's logs.
+                if sender.try_send(format!("{line}\n")).is_err() && sender.is_closed() {
+                    cancel.cancel();
+                }
+            });
+            let ended = tokio::select! {
+                ended = lines => ended,
+                () = async { tokio::select! { () = sender.closed() => {}, () = stop.cancelled() => {} } } => return,
+            };
+            if let Err(error) = ended
+                && !sender.is_closed()
+            {
+                let error = command_error(&error, &redactor);
+                tracing::warn!(app = %app.name, %error, stderr = error.stderr, "logs ended with a failure");
+            }
+        });
+        Ok(receiver)
+    }
+}

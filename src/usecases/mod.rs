@@ -1,0 +1,20 @@
+//! What Restock does, one verb a file. Knows nothing of HTTP or of terminals.
+
+pub mod check_app;
+pub mod context;
+pub mod events;
+pub mod freshness;
+pub mod jobs;
+pub mod list_apps;
+pub mod logs;
+pub mod power;
+pub mod resolve;
+pub mod roll_back;
+pub mod settle;
+pub mod update_app;
+
+mod apply;
+mod prove;
+mod relay;
+
+pub use context::{Limits, Parts, Restock};

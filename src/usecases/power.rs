@@ -1,0 +1,74 @@
+//! `up` and `down` of an app, as its owner would type them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::context::Restock;
+use super::jobs::{Running, Ticket};
+use super::relay::Relay;
+use super::resolve::{check_containers, check_directory, config, containers_of, redactor};
+use super::update_app::ensure_volumes;
+use crate::adapters::apps_dir::AppDir;
+use crate::adapters::command::CommandError;
+use crate::adapters::compose::{ProjectCall, Redactor, readable};
+use crate::domain::job::{JobResult, Kind, Outcome, Step};
+use crate::error::{Error, command_error};
+
+impl Restock {
+    /// Starts `docker compose up -d` of an app.
+    pub async fn start_up(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
+        let app = self.apps.find(name)?;
+        self.start_job(Kind::Up, app.target(), |running| async move { power(&running, &app, Kind::Up).await }).await
+    }
+
+    /// Starts `docker compose down` of an app; its volumes stay.
+    pub async fn start_down(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
+        let app = self.apps.find(name)?;
+        self.start_job(Kind::Down, app.target(), |running| async move { power(&running, &app, Kind::Down).await }).await
+    }
+}
+
+async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult, Error> {
+    let started = Instant::now();
+    let restock = &running.restock;
+    running.step(Step::Resolve).await?;
+    let compose = restock.compose().await?;
+    let call = ProjectCall::new(&app.path);
+    let model = config(&compose, app, &call).await?;
+    let containers = containers_of(&model.project, &restock.engine.containers().await?);
+    check_directory(app, &containers)?;
+    check_containers(restock, app, &containers)?;
+    if kind == Kind::Up {
+        ensure_volumes(running, app, &model.project).await?;
+    }
+    running.handle.begin_touching()?;
+    running.step(Step::Apply).await?;
+    let redactor = redactor(app, &model);
+    let mut relay = Relay::new(&restock.events, &running.handle.id, redactor.clone());
+    let lock = running.lock_for_child();
+    let done = match kind {
+        Kind::Down => compose.down(&call, lock, |line| relay.line(line)).await,
+        _ => compose.start(&call, lock, |line| relay.line(line)).await,
+    };
+    done.map_err(|error| failed(&error, kind, &redactor).app(&app.name))?;
+    Ok(JobResult {
+        updated: false,
+        services: Vec::new(),
+        outcome: Outcome::Done,
+        recreated: Vec::new(),
+        skipped: Vec::new(),
+        job: running.handle.id.clone(),
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        warnings: Vec::new(),
+    })
+}
+
+fn failed(error: &CommandError, kind: Kind, redactor: &Redactor) -> Error {
+    let mut failure = command_error(error, redactor);
+    if let CommandError::Exit { stderr, .. } = error {
+        let said = redactor.clean(&readable(stderr));
+        failure.message =
+            format!("`docker compose {kind}` failed: {}", said.lines().last().unwrap_or("no reason was given"));
+    }
+    failure
+}

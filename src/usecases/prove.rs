@@ -1,0 +1,127 @@
+//! Looks at containers until they have proved themselves, or cannot any more.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::adapters::engine::{Engine, EngineError};
+use crate::domain::app::{ProjectName, ServiceName};
+use crate::domain::container::{Container, Vitals};
+use crate::domain::plan::by_service;
+use crate::domain::proof::{Expectation, Verdict, judge};
+
+/// How often containers are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long an engine that has gone away is waited for: it may be restarting itself.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the proof may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub health_timeout: Duration,
+    pub settle: Duration,
+}
+
+/// A service that did not prove itself.
+#[derive(Debug, Clone)]
+pub struct Unproven {
+    pub service: ServiceName,
+    pub reason: String,
+}
+
+/// Proves every service of `expected`; gives the containers of the project as they are afterwards.
+pub async fn prove(
+    engine: &Engine,
+    project: &ProjectName,
+    expected: &BTreeMap<ServiceName, Expectation>,
+    patience: Patience,
+) -> Result<Vec<Container>, Unproven> {
+    let mut watch = Watch { started: Instant::now(), lives: HashMap::new(), engine_gone: None };
+    loop {
+        match watch.look(engine, project, expected, patience).await {
+            Ok(Look::Good(containers)) => return Ok(containers),
+            Ok(Look::Bad(unproven)) => return Err(unproven),
+            Ok(Look::Again) => watch.engine_gone = None,
+            Err(error) => watch.engine_failed(&error, expected)?,
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+enum Look {
+    Good(Vec<Container>),
+    Again,
+    Bad(Unproven),
+}
+
+struct Watch {
+    started: Instant,
+    /// Since when each container is in its present life.
+    lives: HashMap<String, (String, Instant)>,
+    engine_gone: Option<Instant>,
+}
+
+impl Watch {
+    async fn look(
+        &mut self,
+        engine: &Engine,
+        project: &ProjectName,
+        expected: &BTreeMap<ServiceName, Expectation>,
+        patience: Patience,
+    ) -> Result<Look, EngineError> {
+        let containers = engine.project_containers(project).await?;
+        let services = by_service(&containers);
+        let mut waiting = None;
+        for (service, expectation) in expected {
+            let bad = |reason: String| Ok(Look::Bad(Unproven { service: service.clone(), reason }));
+            let Some(replicas) = services.get(service) else {
+                return bad("it has no container".into());
+            };
+            let looks = replicas.iter().map(|replica| engine.vitals(&replica.id));
+            for (replica, vitals) in replicas.iter().zip(futures_util::future::try_join_all(looks).await?) {
+                let Some(vitals) = vitals else {
+                    waiting = Some((service, "it is being replaced".to_owned(), Duration::ZERO));
+                    continue;
+                };
+                match judge(&vitals, expectation, self.life_of(replica, &vitals), patience.settle) {
+                    Verdict::Good => {}
+                    Verdict::Wait(reason) => waiting = Some((service, reason, vitals.start_period)),
+                    Verdict::Bad(reason) => return bad(reason),
+                }
+            }
+        }
+        let Some((service, reason, start_period)) = waiting else {
+            return Ok(Look::Good(containers));
+        };
+        // A container that is still within its own start period has not failed yet.
+        let limit = patience.health_timeout.max(start_period).max(patience.settle + LOOK * 4);
+        if self.started.elapsed() < limit {
+            return Ok(Look::Again);
+        }
+        let reason = format!("after {} s {reason}", limit.as_secs());
+        Ok(Look::Bad(Unproven { service: service.clone(), reason }))
+    }
+
+    /// How long a container has been as it is now, by this machine's clock: a remote engine's may differ.
+    fn life_of(&mut self, container: &Container, vitals: &Vitals) -> Duration {
+        let life = format!("{:?} {:?} {}", vitals.state, vitals.started_at, vitals.restarts);
+        let known = self.lives.entry(container.id.clone()).or_insert_with(|| (life.clone(), Instant::now()));
+        if known.0 != life {
+            *known = (life, Instant::now());
+        }
+        known.1.elapsed()
+    }
+
+    fn engine_failed(
+        &mut self,
+        error: &EngineError,
+        expected: &BTreeMap<ServiceName, Expectation>,
+    ) -> Result<(), Unproven> {
+        let since = *self.engine_gone.get_or_insert_with(Instant::now);
+        match expected.keys().next() {
+            Some(service) if since.elapsed() >= ENGINE_PATIENCE => {
+                Err(Unproven { service: service.clone(), reason: error.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Passes Compose's progress on to whoever listens, without flooding them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::events::Events;
+use crate::adapters::compose::{Progress, ProgressLine, parse_line};
+use crate::adapters::compose::{Redactor, Subject};
+use crate::domain::job::JobId;
+
+/// The shortest time between two events of one layer: enough for a bar to move smoothly.
+const PACE: Duration = Duration::from_millis(200);
+
+/// One command's progress.
+pub struct Relay<'a> {
+    events: &'a Events,
+    job: &'a JobId,
+    redactor: Redactor,
+    told: HashMap<String, (Instant, String)>,
+    /// Containers that the command says it has started, made or made anew.
+    pub touched: BTreeSet<String>,
+    /// The service or image whose pull failed.
+    pub failed: Option<String>,
+}
+
+impl<'a> Relay<'a> {
+    /// A relay that masks what `redactor` knows.
+    pub fn new(events: &'a Events, job: &'a JobId, redactor: Redactor) -> Self {
+        Self { events, job, redactor, told: HashMap::new(), touched: BTreeSet::new(), failed: None }
+    }
+
+    /// Reads one line of standard error.
+    pub fn line(&mut self, line: &str) {
+        match parse_line(line) {
+            ProgressLine::Event(progress) => self.progress(&progress),
+            // The last words explain a failure; whoever handles the failure tells them.
+            ProgressLine::Error(_) => {}
+            ProgressLine::Note(note) if note.is_empty() => {}
+            ProgressLine::Note(note) => tracing::debug!(compose = self.redactor.clean(&note), "compose says"),
+        }
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let status = self.redactor.clean(&progress.status);
+        let (key, what) = describe(&progress.subject);
+        if progress.failed {
+            // The first failure is the cause; the others are interrupted by it.
+            self.failed.get_or_insert_with(|| key.clone());
+        }
+        if let Subject::Container(name) = &progress.subject
+            && matches!(progress.status.as_str(), "Started" | "Recreated" | "Created" | "Restarted")
+        {
+            self.touched.insert(name.clone());
+        }
+        let now = Instant::now();
+        let done = progress.current.is_some() && progress.current == progress.total;
+        if let Some((at, last)) = self.told.get(&key)
+            && *last == status
+            && (progress.current.is_none() || (now - *at < PACE && !done))
+        {
+            return;
+        }
+        self.told.insert(key, (now, status.clone()));
+        let event = if matches!(progress.subject, Subject::Container(_)) { "container" } else { "progress" };
+        let mut data = what;
+        data["status"] = status.into();
+        if let Some(current) = progress.current {
+            data["current"] = current.into();
+        }
+        if let (Some(total), current) = (progress.total, progress.current.unwrap_or_default()) {
+            data["total"] = total.into();
+            data["percent"] = (current.min(total) * 100 / total).into();
+        }
+        self.events.tell(Some(self.job), event, data);
+    }
+}
+
+fn describe(subject: &Subject) -> (String, serde_json::Value) {
+    match subject {
+        Subject::Service(name) => (name.clone(), json!({ "service": name })),
+        Subject::Image(reference) => (reference.clone(), json!({ "image": reference })),
+        Subject::Container(name) => (name.clone(), json!({ "container": name })),
+        Subject::Other(name) => (name.clone(), json!({ "resource": name })),
+        Subject::Layer { of, layer } => {
+            let (key, mut what) = describe(of);
+            what["layer"] = layer.as_str().into();
+            (format!("{key} {layer}"), what)
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What an app's project contains, and which containers are its own.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::context::Restock;
+use crate::adapters::apps_dir::{AppDir, Fingerprint};
+use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor};
+use crate::domain::app::AppName;
+use crate::domain::container::Container;
+use crate::domain::image::ImageReference;
+use crate::domain::project::Project;
+use crate::error::{Error, Kind, config_error};
+
+/// How long a resolved project is believed without looking at files that the app's directory does not show
+/// (`include`, `extends` and `env_file` may lie anywhere).
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// Resolved projects, remembered while their files stay the same, so that a list of apps starts no child for each.
+#[derive(Default)]
+pub struct Resolver {
+    known: Mutex<HashMap<AppName, Known>>,
+}
+
+struct Known {
+    files: Fingerprint,
+    at: Instant,
+    resolved: Arc<Result<Model, Error>>,
+}
+
+impl Restock {
+    /// The app's project for reading: remembered while the app's files are unchanged.
+    pub async fn resolve(&self, app: &AppDir) -> Result<Arc<Result<Model, Error>>, Error> {
+        let files = app.fingerprint();
+        if let Some(resolved) = self.resolver.recall(&app.name, &files) {
+            return Ok(resolved);
+        }
+        let compose = self.compose().await?;
+        let resolved = config(&compose, app, &ProjectCall::new(&app.path)).await;
+        if resolved.as_ref().is_err_and(|error| error.kind != Kind::BrokenApp) {
+            return Ok(Arc::new(resolved));
+        }
+        Ok(self.resolver.remember(&app.name, files, resolved))
+    }
+}
+
+impl Resolver {
+    fn recall(&self, app: &AppName, files: &Fingerprint) -> Option<Arc<Result<Model, Error>>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get(app)?;
+        (known.files == *files && known.at.elapsed() < BELIEVED).then(|| known.resolved.clone())
+    }
+
+    fn remember(&self, app: &AppName, files: Fingerprint, resolved: Result<Model, Error>) -> Arc<Result<Model, Error>> {
+        let resolved = Arc::new(resolved);
+        let known = Known { files, at: Instant::now(), resolved: resolved.clone() };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone(), known);
+        resolved
+    }
+}
+
+/// Asks Compose what the project contains.
+pub async fn config(compose: &Compose, app: &AppDir, call: &ProjectCall) -> Result<Model, Error> {
+    compose.config(call).await.map_err(|error| {
+        let redactor = Redactor::new(app.secret_values(), &[app.name.as_str()]);
+        config_error(&error, &redactor).app(&app.name)
+    })
+}
+
+/// What takes an app's secrets out of texts, once the project is known.
+pub fn redactor(app: &AppDir, model: &Model) -> Redactor {
+    let project = &model.project;
+    let images = project.services.values().map(|service| service.image.as_str());
+    let names = project.services.keys().map(|name| name.as_str());
+    let public: Vec<_> = images.chain(names).chain([app.name.as_str(), project.name.as_str()]).collect();
+    Redactor::new(app.secret_values().into_iter().chain(model.secrets.iter().cloned()), &public)
+}
+
+/// The containers of a project, out of all.
+pub fn containers_of(project: &Project, all: &[Container]) -> Vec<Container> {
+    let own = |container: &&Container| {
+        container.compose.as_ref().is_some_and(|labels| labels.project == project.name && !labels.one_off)
+    };
+    all.iter().filter(own).cloned().collect()
+}
+
+/// Refuses to work on containers that another directory with the same project name made.
+pub fn check_directory(app: &AppDir, containers: &[Container]) -> Result<(), Error> {
+    let labels = containers.iter().filter_map(|container| container.compose.as_ref()?.working_dir.as_deref());
+    for dir in labels.collect::<BTreeSet<_>>() {
+        if !same_directory(Path::new(dir), &app.path) {
+            return Err(Error::new(
+                Kind::Conflict,
+                "foreign_project",
+                format!("the containers of this project were made from another directory: {dir}"),
+            )
+            .hint("give one of the two projects a `name:` of its own, or run Restock where it sees the directory at the same path")
+            .app(&app.name));
+        }
+    }
+    Ok(())
+}
+
+fn same_directory(a: &Path, b: &Path) -> bool {
+    a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+}
+
+/// Refuses to change containers when one is paused (Compose fails half-way on it) or is the one Restock runs in.
+pub fn check_containers(restock: &Restock, app: &AppDir, containers: &[Container]) -> Result<(), Error> {
+    use crate::domain::container::ContainerState;
+    if let Some(own) = containers.iter().find(|container| restock.is_self(container)) {
+        return Err(Error::new(
+            Kind::Conflict,
+            "contains_restock",
+            format!("the app contains Restock itself ({}), which would end in the middle of its own update", own.name),
+        )
+        .hint("update it from outside: docker compose pull && docker compose up -d")
+        .app(&app.name));
+    }
+    if let Some(paused) = containers.iter().find(|container| container.state == ContainerState::Paused) {
+        return Err(Error::new(Kind::Conflict, "paused", format!("container {} is paused", paused.name))
+            .hint(format!("unpause it first: docker unpause {}", paused.name))
+            .app(&app.name));
+    }
+    Ok(())
+}
+
+/// The complete forms of the references of a project: what its lock on images is named by.
+pub fn canonical_references(project: &Project) -> BTreeSet<String> {
+    let images = project.services.values().map(|service| &service.image);
+    images
+        .map(|image| image.parse::<ImageReference>().map_or_else(|_| image.clone(), |image| image.canonical()))
+        .collect()
+}

@@ -1,0 +1,217 @@
+//! Back to the images that ran before the last update.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::apply::{Work, failure, retag};
+use super::context::Restock;
+use super::jobs::{Running, Ticket};
+use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
+use super::update_app::{ensure_volumes, patience, service_changes, settings};
+use crate::adapters::apps_dir::AppDir;
+use crate::adapters::compose::{Compose, ProjectCall};
+use crate::adapters::store::BadImage;
+use crate::domain::app::ServiceName;
+use crate::domain::container::{Container, LocalImage};
+use crate::domain::image::{ImageId, ImageReference};
+use crate::domain::job::{JobResult, Kind, Outcome, Step};
+use crate::domain::journal::{Before, Journal};
+use crate::domain::plan::{Change, by_service};
+use crate::domain::project::Project;
+use crate::error::{Attempt, Error, Kind as ErrorKind};
+
+const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
+const DATA: &str = "data is not rolled back: volumes keep what the newer version wrote";
+
+impl Restock {
+    /// Starts the rollback of an app, or joins the one that is running.
+    pub async fn start_rollback(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
+        let app = self.apps.find(name)?;
+        self.start_job(Kind::Rollback, app.target(), |running| async move { roll_back(&running, &app).await }).await
+    }
+}
+
+async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> {
+    let started = Instant::now();
+    let restock = &running.restock;
+    running.step(Step::Resolve).await?;
+    let nothing = || refused("nothing_to_roll_back", format!("`{}` has no update to roll back", app.name), app);
+    let (_, last) = restock.store.last_update(&app.name).await?.ok_or_else(nothing)?;
+    let compose = restock.compose().await?;
+    let call = ProjectCall::new(&app.path).with_profiles(last.profiles.iter().cloned());
+    let model = config(&compose, app, &call).await?;
+    let settings = settings(&model, app)?;
+    let _images = restock.locks.images(&canonical_references(&model.project), IMAGE_LOCK_DEADLINE).await?;
+
+    running.step(Step::Plan).await?;
+    let containers = containers_of(&model.project, &restock.engine.containers().await?);
+    check_directory(app, &containers)?;
+    check_containers(restock, app, &containers)?;
+    ensure_volumes(running, app, &model.project).await?;
+    let changes = plan_back(running, app, &compose, &model.project, &containers, &last).await?;
+    let current = changes.iter().flat_map(|change| &change.from).map(ToString::to_string);
+    let current = restock.engine.images(current.collect::<BTreeSet<_>>()).await?;
+    let redactor = redactor(app, &model);
+    let journal = Journal {
+        project: model.project.name.clone(),
+        before: before(&model.project, &containers, &current),
+        changes,
+        profiles: last.profiles.clone(),
+        rollback: true,
+    };
+    let patience = patience(running, &settings);
+    let work = Work { running, app, compose, call, model, redactor, journal, patience, selected: None };
+    running.handle.begin_touching()?;
+    restock.store.write_journal(&running.handle.id, Step::Apply, &work.journal).await?;
+    running.tell_step(Step::Apply);
+    work.protect().await?;
+    for change in &work.journal.changes {
+        let moved = retag(&restock.engine, &change.to, &change.reference).await;
+        moved.map_err(|reason| Error::new(ErrorKind::Internal, "retag_failed", reason).app(&app.name))?;
+    }
+    let services = service_changes(&work.journal);
+    match work.apply(&containers, &work.targets()).await {
+        Ok(applied) => {
+            hold(running, app, &last).await?;
+            Ok(JobResult {
+                updated: false,
+                services,
+                outcome: Outcome::RolledBack,
+                recreated: applied.recreated,
+                skipped: Vec::new(),
+                job: running.handle.id.clone(),
+                duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                warnings: vec![DATA.into()],
+            })
+        }
+        Err(reason) => {
+            running.step(Step::RollBack).await?;
+            let end = match work.take_back().await {
+                Ok(()) => "what ran before runs again".to_owned(),
+                Err(second) => format!("what ran before could not be brought back either: {}", second.reason),
+            };
+            let message = format!("the rollback of `{}` failed: {}; {end}", app.name, reason.reason);
+            let error = failure("rollback_failed", message, &reason, &work.redactor).app(&app.name);
+            Err(Error { attempt: Some(Attempt { outcome: Outcome::Failed, services }), ..error })
+        }
+    }
+}
+
+/// Schedules leave the images alone that somebody has gone back from; a manual update passes.
+async fn hold(running: &Running, app: &AppDir, last: &Journal) -> Result<(), Error> {
+    for change in &last.changes {
+        let bad = BadImage {
+            app: app.name.clone(),
+            service: change.service.clone(),
+            reference: change.reference.clone(),
+            image_id: change.to.clone(),
+            digests: change.to_digests.clone(),
+            job: running.handle.id.clone(),
+            since: jiff::Timestamp::now(),
+        };
+        running.restock.store.remember_bad(&bad).await?;
+    }
+    Ok(())
+}
+
+/// Every service of the last update that does not already run its former image, and that image present.
+async fn plan_back(
+    running: &Running,
+    app: &AppDir,
+    compose: &Compose,
+    project: &Project,
+    containers: &[Container],
+    last: &Journal,
+) -> Result<Vec<Change>, Error> {
+    let services = by_service(containers);
+    let mut changes = Vec::new();
+    for change in &last.changes {
+        let (Some(service), Some(replicas)) = (project.services.get(&change.service), services.get(&change.service))
+        else {
+            continue;
+        };
+        let Some(former) = change.from.first() else { continue };
+        if replicas.iter().all(|replica| replica.image_id == *former) {
+            continue;
+        }
+        check_movable(app, &change.service, &service.image)?;
+        let former = fetch_back(running, app, compose, former, last.before.get(&change.service)).await?;
+        let from: BTreeSet<_> = replicas.iter().map(|replica| replica.image_id.clone()).collect();
+        changes.push(Change {
+            service: change.service.clone(),
+            from: from.into_iter().collect(),
+            to: former.id,
+            to_manifest: None,
+            reference: service.image.clone(),
+            version_to: former.version,
+            source: former.source,
+            to_digests: former.repo_digests,
+        });
+    }
+    if changes.is_empty() {
+        let name = &app.name;
+        let message = format!("`{name}` already runs the images of before its last update");
+        return Err(refused("nothing_to_roll_back", message, app));
+    }
+    Ok(changes)
+}
+
+fn check_movable(app: &AppDir, service: &ServiceName, reference: &str) -> Result<(), Error> {
+    if reference.parse::<ImageReference>().is_ok_and(|reference| reference.digest().is_none()) {
+        return Ok(());
+    }
+    let message = format!("`{service}` is pinned to {reference}");
+    Err(refused("pinned", message, app).hint("edit the Compose file to go back").service(service))
+}
+
+/// The former image: still here, or fetched again by its digest.
+async fn fetch_back(
+    running: &Running,
+    app: &AppDir,
+    compose: &Compose,
+    former: &ImageId,
+    before: Option<&Before>,
+) -> Result<LocalImage, Error> {
+    let engine = &running.restock.engine;
+    if let Some(image) = engine.image(former.as_str()).await? {
+        return Ok(image);
+    }
+    for digest in before.map(|before| before.digests.as_slice()).unwrap_or_default() {
+        match compose.pull_image(digest, running.restock.limits.pull_timeout).await {
+            Ok(()) => {
+                if let Some(image) = engine.image(former.as_str()).await? {
+                    return Ok(image);
+                }
+            }
+            Err(error) => tracing::warn!(%error, image = %digest, "the former image could not be fetched again"),
+        }
+    }
+    let message = format!("the former image {former} is gone and could not be fetched again by its digest");
+    Err(refused("image_gone", message, app))
+}
+
+fn before(
+    project: &Project,
+    containers: &[Container],
+    current: &BTreeMap<String, Option<LocalImage>>,
+) -> BTreeMap<ServiceName, Before> {
+    let services = by_service(containers);
+    let known = project.services.iter().filter_map(|(name, service)| Some((name, service, services.get(name)?)));
+    let before = known.map(|(name, service, replicas)| {
+        let images: BTreeSet<_> = replicas.iter().map(|replica| replica.image_id.clone()).collect();
+        let before = Before {
+            reference: service.image.clone(),
+            version: images.first().and_then(|image| current.get(image.as_str())?.as_ref()?.version.clone()),
+            images: images.into_iter().collect(),
+            digests: Vec::new(),
+            running: replicas.iter().any(|replica| replica.state.is_up()),
+        };
+        (name.clone(), before)
+    });
+    before.collect()
+}
+
+fn refused(code: &'static str, message: String, app: &AppDir) -> Error {
+    Error::new(ErrorKind::Conflict, code, message).app(&app.name)
+}

@@ -1,0 +1,103 @@
+//! An app, as clients see it.
+
+use serde::Serialize;
+
+use crate::adapters::apps_dir::Manifest;
+use crate::domain::app::{AppName, AppState, ProjectName, ServiceName};
+use crate::domain::container::{Container, ContainerState, Health};
+use crate::domain::freshness::Status;
+use crate::domain::image::ImageId;
+use crate::domain::plan::by_service;
+use crate::usecases::list_apps::App;
+
+/// One app of `GET /api/apps`.
+#[derive(Debug, Clone, Serialize)]
+pub struct AppView {
+    pub name: AppName,
+    /// `null` while the app is broken: only a valid Compose file has a project.
+    pub project: Option<ProjectName>,
+    pub state: AppState,
+    /// Why the app is broken, or what is wrong with its settings or manifest.
+    pub error: Option<String>,
+    pub services: Vec<ServiceView>,
+    /// Last known freshness; `null` before the first check.
+    pub status: Option<Status>,
+    pub auto_update: Option<String>,
+    pub manifest: Option<Manifest>,
+}
+
+/// A service of an app.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServiceView {
+    pub service: ServiceName,
+    /// As the Compose file resolves it; of a broken app what its containers run.
+    pub image: String,
+    pub containers: Vec<ContainerView>,
+}
+
+/// A container of a service.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContainerView {
+    pub id: String,
+    pub name: String,
+    pub image_id: ImageId,
+    pub state: ContainerState,
+    pub health: Health,
+}
+
+impl AppView {
+    /// The app, its last known freshness (`None` before the first check) and the policy that somebody has set.
+    pub fn new(app: &App, status: Option<Status>, toggle: Option<&String>) -> Self {
+        let project = app.model.as_ref().ok().map(|model| &model.project);
+        let settings = project.and_then(|project| project.settings.as_ref().ok());
+        let mistakes = project.and_then(|project| project.settings.as_ref().err().cloned());
+        let broken = app.model.as_ref().err().map(ToString::to_string);
+        Self {
+            name: app.dir.name.clone(),
+            project: project.map(|project| project.name.clone()),
+            state: app.state,
+            error: broken.or(mistakes).or_else(|| app.dir.manifest_volumes().err()),
+            services: services(app),
+            status,
+            auto_update: toggle.cloned().or_else(|| settings.and_then(|settings| settings.auto_update.clone())),
+            manifest: app.dir.manifest.as_ref().and_then(|manifest| manifest.as_ref().ok().cloned()),
+        }
+    }
+}
+
+fn services(app: &App) -> Vec<ServiceView> {
+    let running = by_service(&app.containers);
+    let containers = |name: &ServiceName| {
+        running.get(name).into_iter().flatten().map(|container| ContainerView::from(*container)).collect::<Vec<_>>()
+    };
+    match &app.model {
+        Ok(model) => {
+            let view = |(name, service): (&ServiceName, &crate::domain::project::Service)| ServiceView {
+                service: name.clone(),
+                image: service.image.clone(),
+                containers: containers(name),
+            };
+            model.project.services.iter().map(view).collect()
+        }
+        Err(_) => {
+            let view = |(name, replicas): (&&ServiceName, &Vec<&Container>)| ServiceView {
+                service: (*name).clone(),
+                image: replicas.first().map(|replica| replica.image.clone()).unwrap_or_default(),
+                containers: containers(name),
+            };
+            running.iter().map(view).collect()
+        }
+    }
+}
+
+impl From<&Container> for ContainerView {
+    fn from(container: &Container) -> Self {
+        Self {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            image_id: container.image_id.clone(),
+            state: container.state,
+            health: container.health,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A failure, as clients see it: a problem document (RFC 9457).
+
+use serde::Serialize;
+
+use crate::domain::job::{Job, Outcome, ServiceChange};
+use crate::error::{Attempt, Error};
+
+/// `application/problem+json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// A name for the sort of problem; not an address to look up.
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    /// The path of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Stable, for programs.
+    pub code: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How an update that ran and did not succeed ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated: Option<bool>,
+    /// What such an update tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<ServiceChange>>,
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        let attempt = error.attempt.as_ref();
+        Self {
+            type_: format!("urn:restock:problem:{}", error.code),
+            title: error.kind.title().to_owned(),
+            status: error.kind.status(),
+            detail: error.message.clone(),
+            instance: None,
+            code: error.code.to_owned(),
+            hint: error.hint.clone(),
+            app: error.app.clone(),
+            service: error.service.clone(),
+            command: error.command.clone(),
+            stderr: error.stderr.clone(),
+            job: error.job.clone(),
+            outcome: attempt.map(|attempt| attempt.outcome),
+            updated: attempt.map(|_| false),
+            services: attempt.map(|Attempt { services, .. }| services.clone()),
+        }
+    }
+}
+
+impl Problem {
+    /// The failure of a job that has ended; `None` for one that succeeded.
+    pub fn of_job(job: &Job) -> Option<Self> {
+        let error = job.error.as_ref()?;
+        let attempt = job.result.as_ref();
+        Some(Self {
+            type_: format!("urn:restock:problem:{}", error.code),
+            title: crate::error::title_of(error.status).to_owned(),
+            status: error.status,
+            detail: error.message.clone(),
+            instance: None,
+            code: error.code.clone(),
+            hint: error.hint.clone(),
+            app: Some(job.target.name().to_owned()),
+            service: error.service.clone(),
+            command: error.command.clone(),
+            stderr: error.stderr.clone(),
+            job: Some(job.id.to_string()),
+            outcome: attempt.map(|attempt| attempt.outcome),
+            updated: attempt.map(|attempt| attempt.updated),
+            services: attempt.map(|attempt| attempt.services.clone()),
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! The registry client against registries and token servers on loopback.
+
+mod asking;
+mod credentials;
+mod fake;
+mod limits;
+mod privacy;
+mod setup;
+mod tls;
+mod tokens;
