@@ -1,1 +1,37 @@
+//! The third ring: real Docker Engines, a real registry, real images, and the program as it is built.
+//!
+//! Every case runs on an engine with the classic image store (API 1.41) and on one with the containerd store (API 1.51).
+//! Where that cannot be, the tests fail: nothing is skipped. [`world`] brings the real parts, [`case`] one app on them.
+#![expect(clippy::disallowed_methods, reason = "tests start the real programs and read where they are")]
+#![expect(clippy::unwrap_used, reason = "what a test does not find fails it, with the place")]
 
+mod api;
+mod case;
+mod crash;
+mod engine_gone;
+mod failing;
+mod freshness;
+mod rolling_back;
+mod updating;
+mod world;
+
+/// Makes a test of `case` for each engine.
+macro_rules! both_engines {
+    ($($name:ident => $body:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn classic() {
+                let body: fn(crate::world::Kind) = $body;
+                body(crate::world::Kind::Classic);
+            }
+            #[test]
+            fn containerd() {
+                let body: fn(crate::world::Kind) = $body;
+                body(crate::world::Kind::Containerd);
+            }
+        }
+    )*};
+}
+pub(crate) use both_engines;

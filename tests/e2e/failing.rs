@@ -1,0 +1,104 @@
+//! Updates that cannot work: what was there stays, or comes back.
+
+use crate::both_engines;
+use crate::case::Case;
+use crate::world::Kind;
+
+/// An update to an image that does not work; the old one runs again afterwards.
+fn taken_back(kind: Kind, variant: &str, reason: &str) {
+    let case = Case::new(kind, "web");
+    let old = case.containers().into_values().next().unwrap()["Image"].clone();
+    case.publish("web", "2", variant);
+    let problem = case.update().expect(500);
+    assert_eq!((&problem["outcome"], &problem["updated"]), (&"rolled_back".into(), &false.into()), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");
+    assert_eq!(problem["services"][0]["from"], old);
+    case.assert_runs("web", "1");
+    assert_eq!(case.containers().into_values().next().unwrap()["Image"], old);
+    // Compose agrees that nothing is to be done.
+    let ids = case.ids("web");
+    case.up();
+    assert_eq!(case.ids("web"), ids);
+    assert_eq!(case.get(&format!("/api/apps/{}/history", case.app)).expect(200)[0]["outcome"], "rolled_back");
+}
+
+both_engines! {
+    an_image_that_exits_is_taken_back => |kind| taken_back(kind, "exits", "restarts in a loop");
+    an_image_that_restarts_in_a_loop_is_taken_back => |kind| taken_back(kind, "crashloop", "does not work");
+    an_image_that_goes_unhealthy_is_taken_back => |kind| taken_back(kind, "unhealthy", "unhealthy");
+
+    every_changed_service_is_taken_back_when_one_fails => |kind| {
+        let case = Case::new(kind, "shop");
+        case.publish("web", "2", "unhealthy");
+        case.publish("shop", "2", "web");
+        assert_eq!(case.update().expect(500)["outcome"], "rolled_back");
+        for service in ["api", "worker", "front", "db"] {
+            case.assert_runs(service, "1");
+        }
+    };
+
+    a_failed_update_is_left_as_it_is_when_asked_for => |kind| {
+        let case = Case::new(kind, "web");
+        case.publish("web", "2", "unhealthy");
+        let problem = case.post(&format!("/api/apps/{}/update?rollback=false", case.app)).expect(500);
+        assert_eq!(problem["outcome"], "failed");
+        case.assert_runs("web", "2");
+        case.post(&format!("/api/apps/{}/rollback", case.app)).expect(200);
+        case.assert_runs("web", "1");
+    };
+
+    a_failed_pull_leaves_every_container_untouched => |kind| {
+        let case = Case::new(kind, "shop");
+        let before = case.containers();
+        case.publish("shop", "2", "web");
+        case.write("compose.override.yaml", "services: {front: {image: \"${REGISTRY}/demo/web:no-such-tag\"}}");
+        let problem = case.update().expect(502);
+        assert_eq!((&problem["service"], &problem["code"]), (&"front".into(), &"no_such_image".into()), "{problem}");
+        let after = case.containers();
+        let ids = |containers: &std::collections::BTreeMap<String, serde_json::Value>| {
+            containers.values().map(|value| (value["Id"].clone(), value["State"]["StartedAt"].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&before), ids(&after));
+    };
+
+    an_image_for_another_platform_is_refused => |kind| {
+        let case = Case::new(kind, "web");
+        let ids = case.ids("web");
+        case.world.publish(&["--foreign", "--index", "x"], "demo/web", &case.tag, "2", "web");
+        assert_eq!(case.update().expect(502)["code"], "no_such_platform");
+        assert_eq!(case.ids("web"), ids);
+    };
+
+    an_invalid_file_is_told_in_composes_words_without_secrets => |kind| {
+        let case = Case::new(kind, "web");
+        case.write("compose.yaml", "services: {web: {image: x, environment: {PASSWORD: hunter2}, ports: [\"${SECRET}\"], colour: red}}");
+        let reply = case.update();
+        let problem = reply.expect(422);
+        assert!(problem["detail"].as_str().unwrap().contains("colour") || problem["detail"].as_str().unwrap().contains("ports"), "{problem}");
+        for secret in ["hunter2", "swordfish"] {
+            assert!(!reply.body.contains(secret), "{secret} in {}", reply.body);
+            assert!(!case.read_log().contains(secret));
+        }
+        let apps = case.get("/api/apps").expect(200);
+        assert_eq!(apps[0]["state"], "broken");
+    };
+
+    a_paused_container_is_a_conflict_before_anything_is_touched => |kind| {
+        let case = Case::new(kind, "web");
+        case.publish("web", "2", "web");
+        case.compose(&["pause"]);
+        assert_eq!(case.update().expect(409)["code"], "paused");
+        assert_eq!(case.runs("web"), [("1".to_owned(), "paused".to_owned())]);
+        case.compose(&["unpause"]);
+        assert_eq!(case.update().expect(200)["updated"], true);
+    };
+
+    mistakes_in_the_settings_are_told_before_anything_is_touched => |kind| {
+        let case = Case::new(kind, "web");
+        case.publish("web", "2", "web");
+        case.write("compose.override.yaml", "x-restock: {rollback: perhaps}");
+        let problem = case.update().expect(422);
+        assert!(problem["detail"].as_str().unwrap().contains("x-restock.rollback"), "{problem}");
+        case.assert_runs("web", "1");
+    };
+}

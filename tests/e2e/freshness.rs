@@ -1,0 +1,55 @@
+//! Whether newer images are there, without pulling.
+
+use crate::both_engines;
+use crate::case::Case;
+
+both_engines! {
+    a_newer_image_is_seen_and_nothing_is_pulled => |kind| {
+        let case = Case::new(kind, "web");
+        let status = |force: &str| case.get(&format!("/api/apps/{}/status{force}", case.app)).expect(200);
+        assert_eq!(status("")["status"], "updated");
+        let digest = case.publish("web", "2", "web");
+        assert_eq!(status("")["status"], "updated", "an answer is believed for a while");
+        let found = status("?force=true");
+        assert_eq!((&found["status"], &found["services"][0]["remote_digest"]), (&"outdated".into(), &digest.as_str().into()));
+        assert_eq!(case.get(&format!("/api/apps/{}", case.app)).expect(200)["status"], "outdated");
+        let dry = case.post(&format!("/api/apps/{}/update?dry_run=true", case.app)).expect(200);
+        assert_eq!((&dry["outcome"], &dry["services"][0]["to"]), (&"pending".into(), &digest.as_str().into()));
+        case.assert_runs("web", "1");
+        let local = case.docker(&["image", "inspect", "--format", "{{index .Config.Labels \"org.opencontainers.image.version\"}}", &case.reference("web")]);
+        assert_eq!(local, "1");
+        case.update().expect(200);
+        assert_eq!(status("?force=true")["status"], "updated");
+    };
+
+    an_index_that_only_changed_elsewhere_is_up_to_date => |kind| {
+        let mut case = Case::on(crate::world::World::of(kind), "web");
+        let index = |case: &Case, note: &str| case.world.publish(&["--index", note], "demo/web", &case.tag, "1", "web");
+        index(&case, "one");
+        case.up();
+        case.serve();
+        index(&case, "two");
+        let found = case.get(&format!("/api/apps/{}/status?force=true", case.app)).expect(200);
+        // A classic store knows no manifests of indexes: there the new digest counts as newer.
+        let expected = if kind == crate::world::Kind::Containerd { "updated" } else { "outdated" };
+        assert_eq!(found["status"], expected, "{found}");
+    };
+
+    what_cannot_be_followed_is_skipped_and_what_cannot_be_asked_is_an_error => |kind| {
+        let mut case = Case::on(crate::world::World::of(kind), "pinned");
+        let digest = case.publish("cache", "1", "plain");
+        case.write(".env", &format!("REGISTRY={}\nTAG={}\nDIGEST={digest}\n", case.world.registry, case.tag));
+        case.up();
+        case.serve();
+        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        case.docker(&["tag", &case.reference("web"), &format!("{dead}/web")]);
+        case.write("compose.override.yaml", &format!("services: {{web: {{image: \"{dead}/web\"}}}}"));
+        case.up();
+        let found = case.get(&format!("/api/apps/{}/status?force=true", case.app)).expect(200);
+        let statuses: Vec<_> = found["services"].as_array().unwrap().iter().map(|service| service["status"].as_str().unwrap()).collect();
+        assert_eq!(statuses, ["skipped", "skipped", "error"], "{found}");
+        assert_eq!(found["status"], "error");
+        let message = found["services"][2]["message"].as_str().unwrap();
+        assert!(!message.contains("127.0.0.1"), "{message}");
+    };
+}
