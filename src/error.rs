@@ -20,6 +20,7 @@ pub enum Kind {
     Conflict,
     BrokenApp,
     NotImplemented,
+    TooMany,
     Upstream,
     Unavailable,
     TimedOut,
@@ -36,6 +37,7 @@ impl Kind {
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::BrokenApp => 422,
+            Self::TooMany => 429,
             Self::NotImplemented => 501,
             Self::Upstream => 502,
             Self::Unavailable => 503,
@@ -53,6 +55,7 @@ impl Kind {
             Self::NotFound => "Not found",
             Self::Conflict => "Conflict",
             Self::BrokenApp => "The app's files are invalid",
+            Self::TooMany => "Too many attempts",
             Self::NotImplemented => "Not implemented",
             Self::Upstream => "A registry refused or failed",
             Self::Unavailable => "Docker is not available",
@@ -71,6 +74,7 @@ pub fn title_of(status: u16) -> &'static str {
         Kind::NotFound,
         Kind::Conflict,
         Kind::BrokenApp,
+        Kind::TooMany,
         Kind::NotImplemented,
         Kind::Upstream,
         Kind::Unavailable,
@@ -92,6 +96,8 @@ pub struct Error {
     pub service: Option<String>,
     pub command: Option<String>,
     pub stderr: Option<String>,
+    /// Seconds to wait before another try.
+    pub retry_after: Option<u64>,
     /// The job that stands in the way, or that failed.
     pub job: Option<String>,
     /// How work that ran and did not succeed ended, and what it tried.
@@ -117,6 +123,7 @@ impl Error {
             service: None,
             command: None,
             stderr: None,
+            retry_after: None,
             job: None,
             attempt: None,
         }
@@ -125,6 +132,12 @@ impl Error {
     /// Adds what to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds how many seconds to wait before another try.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 

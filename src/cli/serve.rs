@@ -15,6 +15,7 @@ use super::start;
 use crate::config::{CommonOptions, Listen, ServeOptions, ServeSettings};
 use crate::http::{Http, Listener};
 use crate::usecases::Restock;
+use crate::usecases::access::{Access, read_keys};
 
 /// How often a missing engine is looked for until interrupted jobs can be settled.
 const ENGINE_POLL: Duration = Duration::from_secs(2);
@@ -27,9 +28,10 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return usage(&mistakes),
     };
-    if serving.authenticates() {
-        return usage(&["login and keys cannot be checked yet: leave --user and --api-key-file out".to_owned()]);
-    }
+    let keys = match serving.api_key_file.as_deref().map(read_keys).transpose() {
+        Ok(keys) => keys.unwrap_or_default(),
+        Err(mistakes) => return usage(&mistakes),
+    };
     start::log(&settings, false);
     let restock = match start::restock(&settings).await {
         Ok(restock) => restock,
@@ -45,7 +47,9 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     };
     tracing::info!(listen = %serving.listen, apps = %settings.apps.display(), "Restock is serving");
     tokio::spawn(look_around(restock.clone()));
-    let http = Http { restock: restock.clone(), allowed_hosts: serving.allowed_hosts.into() };
+    let login = serving.login.map(|login| (login.user, login.password));
+    let access = Access::new(login, keys, restock.store.clone());
+    let http = Http { restock: restock.clone(), access, allowed_hosts: serving.allowed_hosts.into() };
     let served = tokio::spawn(crate::http::serve(http, listener));
     wait_for_signal().await;
     stop(&restock, serving.shutdown_grace).await;

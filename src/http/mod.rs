@@ -1,6 +1,7 @@
 //! The REST API: routes, one file for each resource, and what every request passes on its way.
 
 mod apps;
+mod auth;
 mod guard;
 mod health;
 mod history;

@@ -7,13 +7,15 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{apps, guard, health, history, jobs, problem, stream};
+use super::{apps, auth, guard, health, history, jobs, problem, stream};
 use crate::usecases::Restock;
+use crate::usecases::access::Access;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Http {
     pub restock: Arc<Restock>,
+    pub access: Arc<Access>,
     /// Names besides addresses and `localhost` that a `Host` header may have.
     pub allowed_hosts: Arc<[String]>,
 }
@@ -39,9 +41,13 @@ pub fn router(http: Http) -> Router {
         .route("/api/jobs/{id}", get(jobs::one).delete(jobs::cancel))
         .route("/api/jobs/{id}/events", get(jobs::events))
         .route("/api/events", get(stream::everything))
+        .route("/api/login", post(auth::login))
+        .route("/api/logout", post(auth::logout))
+        .route("/api/auth/status", get(auth::status))
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(DefaultBodyLimit::max(guard::MAX_BODY))
+        .layer(middleware::from_fn_with_state(http.clone(), auth::authenticate))
         .layer(middleware::from_fn_with_state(http.clone(), guard::guard))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(middleware::from_fn(problem::render))

@@ -1,5 +1,6 @@
 //! What Restock does, one verb a file. Knows nothing of HTTP or of terminals.
 
+pub mod access;
 pub mod check_app;
 pub mod context;
 pub mod events;

@@ -30,6 +30,9 @@ pub struct Problem {
     pub command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
+    /// Seconds to wait, as in the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// How an update that ran and did not succeed ended.
@@ -57,6 +60,7 @@ impl From<&Error> for Problem {
             service: error.service.clone(),
             command: error.command.clone(),
             stderr: error.stderr.clone(),
+            retry_after: error.retry_after,
             job: error.job.clone(),
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|_| false),
@@ -82,6 +86,7 @@ impl Problem {
             service: error.service.clone(),
             command: error.command.clone(),
             stderr: error.stderr.clone(),
+            retry_after: None,
             job: Some(job.id.to_string()),
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|attempt| attempt.updated),

@@ -159,6 +159,14 @@ impl Case {
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.exchange(method, path, headers, String::new())
+    }
+
+    pub fn send_json(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.exchange(method, path, &[("Content-Type", "application/json")], body.to_string())
+    }
+
+    fn exchange(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Reply {
         let agent = ureq::Agent::new_with_config(
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).build(),
         );
@@ -167,7 +175,7 @@ impl Case {
             request = request.header(*name, *value);
         }
         let mut response =
-            agent.run(request.body(()).expect("a request")).unwrap_or_else(|error| panic!("{path}: {error}"));
+            agent.run(request.body(body).expect("a request")).unwrap_or_else(|error| panic!("{path}: {error}"));
         let text = |value: &ureq::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let body = response.body_mut().read_to_string().expect("a body");

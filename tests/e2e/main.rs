@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the real programs and read where they are")]
 #![expect(clippy::unwrap_used, reason = "what a test does not find fails it, with the place")]
 
+mod access;
 mod api;
 mod case;
 mod crash;

@@ -95,6 +95,7 @@ fn shared() -> &'static Shared {
 }
 
 /// Starts the program that puts everything away when this process is gone: tests have no other end that always comes.
+#[expect(clippy::zombie_processes, reason = "it outlives this process: that is what it is for")]
 fn watch_over(root: &Path) {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(project().join("tests/e2e/clean-up"));

@@ -7,6 +7,7 @@
 //! SQLite blocks, so its work runs on tokio's blocking threads, one call at a time: the database is small and local, and a
 //! pool would only add ways to wait for each other.
 
+mod access;
 mod apps;
 mod connection;
 mod digests;

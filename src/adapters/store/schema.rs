@@ -52,6 +52,17 @@ const STEPS: &[M<'static>] = &[
             target      TEXT NOT NULL,
             policy      TEXT NOT NULL,
             PRIMARY KEY (target_kind, target)
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE passwords (
+            user TEXT NOT NULL PRIMARY KEY,
+            hash TEXT NOT NULL                      -- argon2id, in its own notation
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE sessions (
+            token   TEXT NOT NULL PRIMARY KEY,      -- SHA-256 of the cookie
+            user    TEXT NOT NULL,
+            expires TEXT NOT NULL
          ) STRICT, WITHOUT ROWID;",
     ),
 ];

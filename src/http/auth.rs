@@ -1,0 +1,133 @@
+//! Who is calling: a session's cookie or a key.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Extension;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::params::Body;
+use super::problem::{Failure, json_of};
+use super::router::Http;
+use crate::domain::access::{Scope, needed};
+use crate::error::{Error, Kind};
+use crate::usecases::access::SESSION;
+
+const COOKIE: &str = "restock_session";
+
+/// Lets a request pass that needs no right or has it.
+pub async fn authenticate(State(http): State<Http>, request: Request, next: Next) -> Response {
+    // Taken apart, because a body cannot be looked at from two threads and a session has to be waited for.
+    let (parts, body) = request.into_parts();
+    match check(&http, &parts).await {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(failure) => {
+            let unauthenticated = failure.0.status == Kind::Unauthenticated.status();
+            let mut response = failure.into_response();
+            if unauthenticated {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            response
+        }
+    }
+}
+
+async fn check(http: &Http, request: &Parts) -> Result<(), Failure> {
+    let Some(scope) = needed(request.method.is_safe(), request.uri.path()).filter(|_| http.access.is_enabled()) else {
+        return Ok(());
+    };
+    let headers = &request.headers;
+    if let Some(key) = key_of(headers) {
+        return match http.access.key(key) {
+            None => Err(unauthenticated()),
+            Some(rights) if rights.include(scope) => Ok(()),
+            Some(_) => Err(missing(scope)),
+        };
+    }
+    match cookie_of(headers) {
+        Some(cookie) if http.access.session(cookie).await?.is_some() => Ok(()),
+        _ => Err(unauthenticated()),
+    }
+}
+
+fn unauthenticated() -> Failure {
+    Error::new(Kind::Unauthenticated, "unauthenticated", "log in, or send a key")
+        .hint("POST /api/login, or send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        .into()
+}
+
+fn missing(scope: Scope) -> Failure {
+    let message = format!("this key has not the scope `{}`", scope.word());
+    Error::new(Kind::Forbidden, "missing_scope", message).into()
+}
+
+fn key_of(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer =
+        bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    bearer.map(|(_, key)| key.trim()).or_else(|| headers.get("x-api-key")?.to_str().ok())
+}
+
+fn cookie_of(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+/// The body of `POST /api/login`.
+#[derive(Deserialize)]
+pub struct Credentials {
+    user: String,
+    pass: String,
+}
+
+/// Begins a session.
+pub async fn login(
+    State(http): State<Http>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    headers: HeaderMap,
+    Body(credentials): Body<Credentials>,
+) -> Result<Response, Failure> {
+    let credentials = credentials.ok_or_else(|| {
+        Failure::from(Error::new(Kind::Invalid, "bad_json", "the body must be {\"user\": \"…\", \"pass\": \"…\"}"))
+    })?;
+    // The connection's own address: what a header says anybody can write.
+    let peer: Option<IpAddr> = peer.map(|Extension(ConnectInfo(address))| address.ip());
+    let cookie = http.access.login(&credentials.user, &credentials.pass, peer).await?;
+    let cookie = cookie.ok_or_else(|| {
+        Failure::from(Error::new(Kind::Unauthenticated, "wrong_credentials", "wrong user or password"))
+    })?;
+    Ok(with_cookie(&headers, &cookie, SESSION.as_secs()))
+}
+
+/// Ends the session.
+pub async fn logout(State(http): State<Http>, headers: HeaderMap) -> Result<Response, Failure> {
+    if let Some(cookie) = cookie_of(&headers) {
+        http.access.logout(cookie).await?;
+    }
+    Ok(with_cookie(&headers, "", 0))
+}
+
+/// Whether a login is needed, and whether this caller has it.
+pub async fn status(State(http): State<Http>, headers: HeaderMap) -> Result<Response, Failure> {
+    let user = match cookie_of(&headers) {
+        Some(cookie) => http.access.session(cookie).await?,
+        None => None,
+    };
+    let known = user.is_some() || key_of(&headers).is_some_and(|key| http.access.key(key).is_some());
+    let enabled = http.access.is_enabled();
+    Ok(json_of(&json!({ "enabled": enabled, "authenticated": known || !enabled })))
+}
+
+fn with_cookie(headers: &HeaderMap, value: &str, max_age: u64) -> Response {
+    // Behind a proxy that speaks TLS the cookie must not travel without it.
+    let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let secure = if secure { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
+    ([(header::SET_COOKIE, cookie)], axum::Json(json!({ "status": "ok" }))).into_response()
+}
