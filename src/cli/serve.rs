@@ -49,7 +49,7 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     tokio::spawn(look_around(restock.clone()));
     let login = serving.login.map(|login| (login.user, login.password));
     let access = Access::new(login, keys, restock.store.clone());
-    let http = Http { restock: restock.clone(), access, allowed_hosts: serving.allowed_hosts.into() };
+    let http = Http::new(restock.clone(), access, serving.allowed_hosts);
     let served = tokio::spawn(crate::http::serve(http, listener));
     wait_for_signal().await;
     stop(&restock, serving.shutdown_grace).await;
@@ -104,6 +104,7 @@ async fn look_around(restock: Arc<Restock>) {
     if let Err(error) = restock.settle_all().await {
         tracing::error!(%error, "interrupted jobs could not be looked for");
     }
+    restock.watch_engine().await;
 }
 
 async fn wait_for_signal() {

@@ -34,6 +34,31 @@ pub struct Before {
     pub running: bool,
 }
 
+/// What is written down before a standalone container is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerJournal {
+    pub old_id: String,
+    pub name: String,
+    /// What the new container is called until it takes the name.
+    pub fresh_name: String,
+    /// What the old container is called after that.
+    pub parked_name: String,
+    pub restart_policy: serde_json::Value,
+    pub running: bool,
+    /// How long its own stop may take, in seconds.
+    pub grace: u64,
+    /// The engine removes it as soon as it stops: to go back it has to be made again.
+    pub auto_remove: bool,
+    pub reference: String,
+    pub old_image: ImageId,
+    pub new_image: ImageId,
+    pub version_from: Option<String>,
+    pub version_to: Option<String>,
+    /// The body that makes the container, and the networks to connect it to.
+    pub body: serde_json::Value,
+    pub connect: Vec<(String, serde_json::Value)>,
+}
+
 impl Journal {
     /// The services that were up and stay up; all others are left as they were found.
     pub fn running(&self) -> BTreeSet<&ServiceName> {

@@ -5,6 +5,7 @@ mod auth;
 mod guard;
 mod health;
 mod history;
+mod images;
 mod jobs;
 mod params;
 mod problem;

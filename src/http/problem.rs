@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -37,6 +37,9 @@ impl IntoResponse for Failure {
         if let Some(seconds) = self.0.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(allow) = self.0.allow.clone() {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -45,19 +48,34 @@ impl IntoResponse for Failure {
 /// Writes the body of failures, which need to know the request's path.
 pub async fn render(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    let words = speaks_words(&path, request.headers());
     let mut response = next.run(request).await;
     let Some(Failure(mut problem)) = response.extensions_mut().remove::<Failure>() else {
         return response;
     };
-    problem.instance = Some(path);
-    let mut rendered = (response.status(), json_of(&problem)).into_response();
+    let content_type = if words { "text/plain; charset=utf-8" } else { "application/problem+json" };
+    let body = if words {
+        format!("{}\n", problem.detail).into_response()
+    } else {
+        problem.instance = Some(path);
+        json_of(&problem)
+    };
+    let mut rendered = (response.status(), body).into_response();
     // Headers such as `Allow` stay; the empty body's length and type do not.
     let kept =
         response.headers().iter().filter(|(name, _)| !matches!(**name, header::CONTENT_LENGTH | header::CONTENT_TYPE));
     rendered.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
-    let problem_json = HeaderValue::from_static("application/problem+json");
-    rendered.headers_mut().insert(header::CONTENT_TYPE, problem_json);
+    rendered.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     rendered
+}
+
+/// Clients of the docker-image-watcher API expect plain words, unless they ask for JSON.
+fn speaks_words(path: &str, headers: &HeaderMap) -> bool {
+    let watcher = ["/api/images", "/api/groups"].iter().any(|prefix| path.starts_with(prefix));
+    let mut accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    watcher
+        && !accepted
+            .any(|accepted| accepted.contains("application/json") || accepted.contains("application/problem+json"))
 }
 
 /// A body of JSON.

@@ -3,21 +3,30 @@
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{apps, auth, guard, health, history, jobs, problem, stream};
+use super::{apps, auth, guard, health, history, images, jobs, problem, stream};
 use crate::usecases::Restock;
 use crate::usecases::access::Access;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Http {
-    pub restock: Arc<Restock>,
-    pub access: Arc<Access>,
+    pub(super) restock: Arc<Restock>,
+    pub(super) access: Arc<Access>,
+    /// The list of images as it was last written.
+    pub(super) rendered: Arc<images::Rendered>,
     /// Names besides addresses and `localhost` that a `Host` header may have.
-    pub allowed_hosts: Arc<[String]>,
+    pub(super) allowed_hosts: Arc<[String]>,
+}
+
+impl Http {
+    /// Handlers' state around the use cases.
+    pub fn new(restock: Arc<Restock>, access: Arc<Access>, allowed_hosts: Vec<String>) -> Self {
+        Self { restock, access, rendered: Arc::default(), allowed_hosts: allowed_hosts.into() }
+    }
 }
 
 /// All routes, and what every request passes.
@@ -41,6 +50,13 @@ pub fn router(http: Http) -> Router {
         .route("/api/jobs/{id}", get(jobs::one).delete(jobs::cancel))
         .route("/api/jobs/{id}/events", get(jobs::events))
         .route("/api/events", get(stream::everything))
+        .route("/api/images", any(images::list))
+        .route("/api/images/", any(images::bad_path_of_images))
+        .route("/api/images/{*rest}", any(images::action))
+        .route("/api/groups/{*rest}", any(images::group))
+        .route("/api/docker/{environment}/containers/{id}/image_status", get(images::image_status))
+        .route("/api/docker/{environment}/containers//image_status", get(images::missing_id))
+        .route("/api/docker/{environment}/containers/image_status", get(images::missing_id))
         .route("/api/login", post(auth::login))
         .route("/api/logout", post(auth::logout))
         .route("/api/auth/status", get(auth::status))

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use super::freshness::Freshness;
+use super::inventory::Inventory;
 use super::jobs::Jobs;
 use super::resolve::Resolver;
 use crate::adapters::apps_dir::AppsDir;
@@ -56,6 +57,7 @@ pub struct Restock {
     pub events: Events,
     pub jobs: Jobs,
     pub resolver: Resolver,
+    pub inventory: Inventory,
     /// The container this process runs in, if it runs in one.
     own_container: Option<String>,
     /// Fires when the service shuts down.
@@ -70,6 +72,7 @@ impl Restock {
         Arc::new(Self {
             freshness,
             resolver: Resolver::default(),
+            inventory: Inventory::default(),
             jobs: Jobs::default(),
             own_container: own_container(Path::new("/proc/self/mountinfo")),
             stopping: CancellationToken::new(),

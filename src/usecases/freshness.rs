@@ -73,6 +73,11 @@ impl Freshness {
         Ok(Self { registry, store, shared: Arc::new(shared) })
     }
 
+    /// The registries themselves.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Grows whenever an answer changes what is known.
     pub fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
@@ -81,6 +86,11 @@ impl Freshness {
     /// What is known of a reference.
     pub fn known(&self, reference: &ImageReference) -> Option<Known> {
         self.slot(reference).known()
+    }
+
+    /// Whether what is known of a reference is recent enough to be believed.
+    pub fn is_fresh(&self, reference: &ImageReference) -> bool {
+        self.slot(reference).is_known_since(Instant::now().checked_sub(BELIEVED))
     }
 
     /// Asks for each of `references` at most once, all at the same time, and writes down what was learned.

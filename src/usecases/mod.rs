@@ -5,14 +5,18 @@ pub mod check_app;
 pub mod context;
 pub mod events;
 pub mod freshness;
+pub mod group_update;
+pub mod inventory;
 pub mod jobs;
 pub mod list_apps;
+pub mod list_images;
 pub mod logs;
 pub mod power;
 pub mod resolve;
 pub mod roll_back;
 pub mod settle;
 pub mod update_app;
+pub mod update_container;
 
 mod apply;
 mod prove;

@@ -41,9 +41,50 @@ pub async fn prove(
             Ok(Look::Good(containers)) => return Ok(containers),
             Ok(Look::Bad(unproven)) => return Err(unproven),
             Ok(Look::Again) => watch.engine_gone = None,
-            Err(error) => watch.engine_failed(&error, expected)?,
+            Err(error) => {
+                if let (Some(reason), Some(service)) = (watch.engine_failed(&error), expected.keys().next()) {
+                    return Err(Unproven { service: service.clone(), reason });
+                }
+            }
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Proves one container, called `name` in what is told.
+pub async fn prove_one(
+    engine: &Engine,
+    id: &str,
+    name: &ServiceName,
+    expected: &Expectation,
+    patience: Patience,
+) -> Result<(), Unproven> {
+    let mut watch = Watch { started: Instant::now(), lives: HashMap::new(), engine_gone: None };
+    loop {
+        let reason = match engine.vitals(id).await {
+            Ok(None) => return Err(Unproven { service: name.clone(), reason: "it is gone".into() }),
+            Ok(Some(vitals)) => match judge(&vitals, expected, watch.life_of(id, &vitals), patience.settle) {
+                Verdict::Good => return Ok(()),
+                Verdict::Bad(reason) => return Err(Unproven { service: name.clone(), reason }),
+                Verdict::Wait(reason) => {
+                    watch.engine_gone = None;
+                    let limit = patience.limit(vitals.start_period);
+                    (watch.started.elapsed() >= limit).then(|| format!("after {} s {reason}", limit.as_secs()))
+                }
+            },
+            Err(error) => watch.engine_failed(&error),
+        };
+        if let Some(reason) = reason {
+            return Err(Unproven { service: name.clone(), reason });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+impl Patience {
+    /// A container that is still within its own start period has not failed yet.
+    fn limit(self, start_period: Duration) -> Duration {
+        self.health_timeout.max(start_period).max(self.settle + LOOK * 4)
     }
 }
 
@@ -82,7 +123,7 @@ impl Watch {
                     waiting = Some((service, "it is being replaced".to_owned(), Duration::ZERO));
                     continue;
                 };
-                match judge(&vitals, expectation, self.life_of(replica, &vitals), patience.settle) {
+                match judge(&vitals, expectation, self.life_of(&replica.id, &vitals), patience.settle) {
                     Verdict::Good => {}
                     Verdict::Wait(reason) => waiting = Some((service, reason, vitals.start_period)),
                     Verdict::Bad(reason) => return bad(reason),
@@ -92,8 +133,7 @@ impl Watch {
         let Some((service, reason, start_period)) = waiting else {
             return Ok(Look::Good(containers));
         };
-        // A container that is still within its own start period has not failed yet.
-        let limit = patience.health_timeout.max(start_period).max(patience.settle + LOOK * 4);
+        let limit = patience.limit(start_period);
         if self.started.elapsed() < limit {
             return Ok(Look::Again);
         }
@@ -102,26 +142,18 @@ impl Watch {
     }
 
     /// How long a container has been as it is now, by this machine's clock: a remote engine's may differ.
-    fn life_of(&mut self, container: &Container, vitals: &Vitals) -> Duration {
+    fn life_of(&mut self, id: &str, vitals: &Vitals) -> Duration {
         let life = format!("{:?} {:?} {}", vitals.state, vitals.started_at, vitals.restarts);
-        let known = self.lives.entry(container.id.clone()).or_insert_with(|| (life.clone(), Instant::now()));
+        let known = self.lives.entry(id.to_owned()).or_insert_with(|| (life.clone(), Instant::now()));
         if known.0 != life {
             *known = (life, Instant::now());
         }
         known.1.elapsed()
     }
 
-    fn engine_failed(
-        &mut self,
-        error: &EngineError,
-        expected: &BTreeMap<ServiceName, Expectation>,
-    ) -> Result<(), Unproven> {
+    /// Why an engine that fails to answer is not waited for any longer.
+    fn engine_failed(&mut self, error: &EngineError) -> Option<String> {
         let since = *self.engine_gone.get_or_insert_with(Instant::now);
-        match expected.keys().next() {
-            Some(service) if since.elapsed() >= ENGINE_PATIENCE => {
-                Err(Unproven { service: service.clone(), reason: error.to_string() })
-            }
-            _ => Ok(()),
-        }
+        (since.elapsed() >= ENGINE_PATIENCE).then(|| error.to_string())
     }
 }

@@ -8,10 +8,11 @@ use super::context::Restock;
 use super::jobs::Running;
 use super::resolve::{check_directory, config, containers_of, redactor};
 use super::update_app::{give_up, patience, service_changes, settings};
+use super::update_container::settle_container;
 use crate::adapters::compose::ProjectCall;
 use crate::adapters::engine::{Engine, EngineError};
 use crate::domain::container::{Container, ContainerState};
-use crate::domain::job::{Job, JobResult, Outcome, State, Step};
+use crate::domain::job::{Job, JobResult, Kind, Outcome, State, Step};
 use crate::domain::journal::Journal;
 use crate::error::Error;
 
@@ -48,6 +49,12 @@ pub(super) async fn settle(running: &Running, was: &Job) -> Result<JobResult, Er
     let started = Instant::now();
     let restock = &running.restock;
     let step = was.step.unwrap_or(Step::Resolve);
+    if was.kind == Kind::ContainerUpdate {
+        return match restock.store.journal(&was.id).await? {
+            Some(journal) if step.touches_containers() => settle_container(running, was, &journal).await,
+            _ => Ok(report(running, None, "nothing had been touched", started)),
+        };
+    }
     let journal = restock.store.journal::<Journal>(&was.id).await?;
     let Some(journal) = journal.filter(|_| step.touches_containers()) else {
         return Ok(report(running, None, "nothing had been touched", started));

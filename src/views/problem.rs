@@ -33,6 +33,9 @@ pub struct Problem {
     /// Seconds to wait, as in the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The methods that are allowed, for the header of that name.
+    #[serde(skip)]
+    pub allow: Option<axum::http::HeaderValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// How an update that ran and did not succeed ended.
@@ -61,6 +64,7 @@ impl From<&Error> for Problem {
             command: error.command.clone(),
             stderr: error.stderr.clone(),
             retry_after: error.retry_after,
+            allow: None,
             job: error.job.clone(),
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|_| false),
@@ -87,6 +91,7 @@ impl Problem {
             command: error.command.clone(),
             stderr: error.stderr.clone(),
             retry_after: None,
+            allow: None,
             job: Some(job.id.to_string()),
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|attempt| attempt.updated),

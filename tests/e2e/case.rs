@@ -245,6 +245,17 @@ impl Case {
         containers.values().filter(of_service).map(|value| value["Id"].as_str().expect("an ID").to_owned()).collect()
     }
 
+    /// Removes the containers that a case made beside its app; their names begin with the app's.
+    fn remove_standalone(&self) {
+        let filter = format!("name=^/{}-", self.app);
+        let listed = self.world.command("docker").args(["ps", "-aq", "--filter", &filter]).output();
+        let ids = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for id in ids.lines() {
+            // What is left goes away with the engine.
+            let _ = self.world.command("docker").args(["rm", "--force", "--volumes", id]).output();
+        }
+    }
+
     /// The version that each container of a service runs, and its state.
     pub fn runs(&self, service: &str) -> Vec<(String, String)> {
         let of_service = |value: &&Value| value["Config"]["Labels"]["com.docker.compose.service"] == service;
@@ -269,6 +280,7 @@ impl Drop for Case {
         if std::thread::panicking() {
             eprintln!("--- log of Restock\n{}", self.read_log());
         }
+        self.remove_standalone();
         let down = ["compose", "--profile", "*", "down", "--volumes", "--timeout", "0"];
         // What is left goes away with the engine.
         let _ = self.world.command("docker").args(down).current_dir(self.dir()).output();

@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod case;
+mod containers;
 mod crash;
 mod engine_gone;
 mod failing;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::Value;
 
@@ -16,14 +17,37 @@ use crate::domain::container::{Container, LocalImage, Vitals};
 use crate::domain::image::ImageId;
 
 /// How long a read may take. The engine answers from memory; a busy disk is the worst case.
-const READ_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const READ_DEADLINE: Duration = Duration::from_secs(30);
 /// How long the engine may take to say that it lives.
 const PING_DEADLINE: Duration = Duration::from_secs(3);
+
+/// The events after which a list of containers or images looks different. Those of `exec` are not among them: every
+/// healthcheck is one.
+const WATCHED: [&str; 18] = [
+    "create",
+    "start",
+    "restart",
+    "stop",
+    "die",
+    "destroy",
+    "kill",
+    "oom",
+    "pause",
+    "unpause",
+    "rename",
+    "update",
+    "health_status",
+    "pull",
+    "tag",
+    "untag",
+    "delete",
+    "load",
+];
 
 /// A Docker Engine, or what speaks its API. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    wire: Wire,
+    pub(super) wire: Wire,
     docker: Docker,
 }
 
@@ -89,6 +113,34 @@ impl Engine {
         self.wire.json(Method::GET, &format!("/containers/{container}/json"), None, READ_DEADLINE).await
     }
 
+    /// What a container was made from, as it was asked for; `None` when there is no such container.
+    pub async fn made_from(&self, container: &str) -> Result<Option<String>, EngineError> {
+        let inspected = present(self.inspect(container).await)?;
+        Ok(inspected.and_then(|value| value["Config"]["Image"].as_str().map(str::to_owned)))
+    }
+
+    /// Calls `heard` when the engine is listened to, and then whenever containers or images have changed; ends only
+    /// with an error.
+    pub async fn watch(&self, mut heard: impl FnMut()) -> Result<(), EngineError> {
+        let filter = serde_json::json!({"type": ["container", "image"], "event": WATCHED}).to_string();
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("filters", &filter).finish();
+        let request = hyper::Request::get(format!("/events?{query}"));
+        let request = request.body(bollard::body_full(bytes::Bytes::new()));
+        let request =
+            request.map_err(|error| EngineError::Protocol { what: "/events".into(), reason: error.to_string() })?;
+        let mut body = self.wire.send(request).await?.into_body();
+        heard();
+        while let Some(frame) = body.frame().await {
+            let gone = |error: hyper::Error| EngineError::Unreachable {
+                host: self.wire.host().to_string(),
+                reason: error.to_string(),
+            };
+            frame.map_err(gone)?;
+            heard();
+        }
+        Err(EngineError::Unreachable { host: self.wire.host().to_string(), reason: "its events ended".into() })
+    }
+
     /// What the proof that a container works needs to know; `None` when there is no such container.
     pub async fn vitals(&self, container: &str) -> Result<Option<Vitals>, EngineError> {
         present(self.inspect(container).await.map(|value| parse::vitals(&value)))
@@ -101,6 +153,11 @@ impl Engine {
         let path = format!("/images/{reference}/json?manifests=1");
         let value = present(self.wire.json(Method::GET, &path, None, READ_DEADLINE).await)?;
         Ok(value.as_ref().and_then(parse::local_image))
+    }
+
+    /// Everything about an image, as the engine says it; `None` when there is no such image.
+    pub async fn inspect_image(&self, image: &str) -> Result<Option<Value>, EngineError> {
+        present(self.wire.json(Method::GET, &format!("/images/{image}/json"), None, READ_DEADLINE).await)
     }
 
     /// What each of `references` means now, asked once each and all at the same time.
@@ -145,16 +202,6 @@ impl Engine {
         Ok(names.filter_map(Value::as_str).filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect())
     }
 
-    /// Stops a container by its own signal and grace period; a stopped one is left alone.
-    pub async fn stop(&self, container: &str) -> Result<(), EngineError> {
-        let stopped =
-            self.docker.stop_container(container, None::<bollard::query_parameters::StopContainerOptions>).await;
-        match stopped.map_err(EngineError::from) {
-            Err(EngineError::Status { status: 304, .. }) => Ok(()),
-            other => other,
-        }
-    }
-
     /// Gives a container another name.
     pub async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
         let options = bollard::query_parameters::RenameContainerOptionsBuilder::default().name(name).build();
@@ -181,7 +228,7 @@ impl Engine {
 }
 
 /// Turns the engine's "no such …" into `None`.
-fn present<T>(answer: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+pub(super) fn present<T>(answer: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),

@@ -4,11 +4,13 @@
 //! not know (its enums are closed), and a container in an unknown state must not hide the others. Everything else goes
 //! through bollard, over the same connection.
 
+mod change;
 mod client;
 mod error;
 mod parse;
 mod wire;
 
+pub use change::PullEvent;
 pub use client::{Engine, EngineInfo};
 pub use error::EngineError;
 pub use wire::{DockerHost, DockerHostError, Wire};

@@ -137,6 +137,18 @@ impl Registry {
         &self.inner.stats
     }
 
+    /// The login for an engine's pull, as its header `X-Registry-Auth` wants it; `None` where none is configured.
+    pub async fn engine_login(&self, reference: &ImageReference) -> Option<String> {
+        let login = self.inner.credentials.login(reference.domain(), reference.path(), None).await;
+        match login {
+            Ok(login) => login.credentials.for_engine(reference.domain()),
+            Err(error) => {
+                tracing::warn!(image = %reference, %error, "pulling without a login");
+                None
+            }
+        }
+    }
+
     /// The digest that a reference means in its registry now. A reference with a digest means that one, and nobody is asked.
     ///
     /// `authfile` is a file in the form of `config.json` that is used in its place.

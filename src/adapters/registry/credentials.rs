@@ -34,6 +34,24 @@ pub(super) enum Credentials {
     RegistryToken(String),
 }
 
+impl Credentials {
+    /// As the engine's API takes them: JSON in base64 with the URL alphabet and padding (moby, `registry.AuthConfig`).
+    /// What cannot be decoded is ignored there, and the pull goes on anonymously.
+    pub(super) fn for_engine(&self, registry: &str) -> Option<String> {
+        use base64::Engine;
+        let server = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
+        let auth = match self {
+            Self::Anonymous => return None,
+            Self::Password { username, password } => {
+                serde_json::json!({"username": username, "password": password, "serveraddress": server})
+            }
+            Self::IdentityToken(token) => serde_json::json!({"identitytoken": token, "serveraddress": server}),
+            Self::RegistryToken(token) => serde_json::json!({"registrytoken": token, "serveraddress": server}),
+        };
+        Some(base64::engine::general_purpose::URL_SAFE.encode(auth.to_string()))
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -145,6 +145,17 @@ impl Store {
         .await
     }
 
+    /// The newest job on `target`.
+    pub async fn last_job(&self, target: &Target) -> Result<Option<Job>, StoreError> {
+        let target = target.clone();
+        self.call(move |connection| {
+            let query =
+                format!("SELECT {COLUMNS} FROM jobs WHERE target_kind = ?1 AND target = ?2 ORDER BY id DESC LIMIT 1");
+            one(connection, &query, params![target.kind(), target.name()])
+        })
+        .await
+    }
+
     /// What the job wrote down before it touched a container; `None` if it never came so far.
     pub async fn journal<J>(&self, id: &JobId) -> Result<Option<J>, StoreError>
     where

@@ -1,0 +1,139 @@
+//! The update of every container that was made from one image, and what their progress is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::context::Restock;
+use super::jobs::{Running, Ticket};
+use super::update_container::pull;
+use crate::domain::container::Container;
+use crate::domain::image::ImageReference;
+use crate::domain::job::{JobId, JobResult, Kind, Outcome, State, Step, Target};
+use crate::error::{Error, Kind as ErrorKind};
+
+/// The progress of a container's update, in the shape of the docker-image-watcher API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerProgress {
+    pub layer: String,
+    pub current: u64,
+    pub total: u64,
+    pub percent: u64,
+    /// The layer's state, or `connecting`, `recreating`, `error: …`.
+    pub status: String,
+}
+
+impl Restock {
+    /// Starts the update of a group: one pull, then each container, Compose containers through their apps.
+    pub async fn start_group_update(
+        self: &Arc<Self>,
+        image: ImageReference,
+        members: Vec<Container>,
+    ) -> Result<Ticket, Error> {
+        let target = Target::Group(image.familiar());
+        self.start_job(
+            Kind::ContainerUpdate,
+            target,
+            move |running| async move { update(&running, &image, &members).await },
+        )
+        .await
+    }
+
+    /// What the update of a container is doing; `None` when none runs and the last one did not fail.
+    pub async fn progress(&self, text: &str) -> Result<Option<LayerProgress>, Error> {
+        let (container, _) = self.container(text).await?;
+        let app = container.compose.as_ref().and_then(|_| self.app_of(&container).ok());
+        let target = app.map_or_else(|| Target::Container(container.name.clone()), Target::App);
+        if let Some(job) = self.jobs.running().into_iter().find(|job| job.target == target) {
+            return Ok(Some(self.layer_of(&job.id)));
+        }
+        let last = self.store.last_job(&target).await?.filter(|job| job.state == State::Finished);
+        let error = last.and_then(|job| job.error).map(|error| error.message);
+        Ok(error.map(|message| LayerProgress { status: format!("error: {message}"), ..LayerProgress::connecting() }))
+    }
+
+    fn layer_of(&self, job: &JobId) -> LayerProgress {
+        let (replay, _) = self.events.listen(Some(0));
+        let last = replay.events.into_iter().rev().filter(|event| event.job.as_ref() == Some(job));
+        for event in last {
+            match event.event {
+                "progress" => return LayerProgress::of(&event.data),
+                "container" => return LayerProgress { status: "recreating".into(), ..LayerProgress::connecting() },
+                "step" if event.data["step"] == "apply" || event.data["step"] == "roll_back" => {
+                    return LayerProgress { status: "recreating".into(), ..LayerProgress::connecting() };
+                }
+                _ => {}
+            }
+        }
+        LayerProgress::connecting()
+    }
+}
+
+impl LayerProgress {
+    fn connecting() -> Self {
+        Self { layer: String::new(), current: 0, total: 0, percent: 0, status: "connecting".into() }
+    }
+
+    fn of(data: &Value) -> Self {
+        let number = |key: &str| data[key].as_u64().unwrap_or_default();
+        let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
+        Self {
+            layer: text("layer"),
+            current: number("current"),
+            total: number("total"),
+            percent: number("percent"),
+            status: text("status"),
+        }
+    }
+}
+
+async fn update(running: &Running, image: &ImageReference, members: &[Container]) -> Result<JobResult, Error> {
+    let started = Instant::now();
+    let restock = &running.restock;
+    let (of_apps, alone): (Vec<_>, Vec<_>) = members.iter().partition(|container| container.compose.is_some());
+    if !alone.is_empty() {
+        running.step(Step::Pull).await?;
+        pull(running, image).await?;
+    }
+    running.handle.begin_touching()?;
+    let mut failures = Vec::new();
+    let mut updated = false;
+    let mut note = |name: &str, ended: Result<crate::domain::job::Job, Error>| match ended {
+        Ok(job) => {
+            updated |= job.result.as_ref().is_some_and(|result| result.updated);
+            failures.extend(job.error.map(|error| format!("{name}: {}", error.message)));
+        }
+        Err(error) => failures.push(format!("{name}: {error}")),
+    };
+    for container in alone {
+        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, true)).await;
+        note(&container.name, ended);
+    }
+    let mut apps = BTreeSet::new();
+    for container in of_apps {
+        match restock.app_of(container) {
+            Ok(app) => drop(apps.insert(app)),
+            Err(error) => note(&container.name, Err(error)),
+        }
+    }
+    for app in apps {
+        let ended = restock.run_to_end(|| restock.start_update(&app, Default::default())).await;
+        note(&app, ended);
+    }
+    if !failures.is_empty() {
+        return Err(Error::new(ErrorKind::Internal, "group_failed", failures.join("; ")));
+    }
+    Ok(JobResult {
+        updated,
+        services: Vec::new(),
+        outcome: if updated { Outcome::Updated } else { Outcome::Unchanged },
+        recreated: Vec::new(),
+        skipped: Vec::new(),
+        job: running.handle.id.clone(),
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        warnings: Vec::new(),
+    })
+}

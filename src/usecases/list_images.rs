@@ -1,0 +1,156 @@
+//! Running containers grouped by image, and the freshness of one of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::context::Restock;
+use super::freshness::{Ask, digests_of, followed};
+use super::inventory::Snapshot;
+use crate::domain::container::{Container, ContainerState};
+use crate::domain::freshness::{Finding, Status};
+use crate::domain::group::{GroupStatus, find_container};
+use crate::domain::image::{Digest, ImageReference};
+use crate::domain::job::Target;
+use crate::error::{Error, Kind};
+
+/// As much of a digest as the API shows.
+const SHORT_DIGEST: usize = 17;
+const UNKNOWN: &str = "unknown";
+
+/// One group of `GET /api/images`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Group {
+    /// As the Docker CLI shows it, with `:latest` where there is no tag.
+    pub image: String,
+    pub remote_digest: String,
+    pub status: GroupStatus,
+    pub containers: Vec<Member>,
+}
+
+/// A container of a group.
+#[derive(Debug, Clone, Serialize)]
+pub struct Member {
+    pub container_id: String,
+    pub container_name: String,
+    pub local_digest: String,
+    pub status: GroupStatus,
+    pub auto_update: bool,
+}
+
+impl Restock {
+    /// The groups as they are known now. No registry is asked on the way; answers that are missing or old are fetched
+    /// in the background.
+    pub async fn groups(self: &Arc<Self>) -> Result<Vec<Group>, Error> {
+        let snapshot = self.snapshot().await?;
+        let toggles: HashMap<_, _> = self.store.toggles("container").await?.into_iter().collect();
+        let mut groups = Vec::new();
+        for (reference, members) in by_reference(&snapshot) {
+            groups.push(self.group(&reference, &members, &snapshot, &toggles).await);
+        }
+        Ok(groups)
+    }
+
+    /// Asks for what is missing or older than five minutes, without anybody waiting for it.
+    pub fn refresh_groups(self: &Arc<Self>, snapshot: &Snapshot) {
+        let references: BTreeSet<_> =
+            by_reference(snapshot).into_keys().filter(|reference| reference.digest().is_none()).collect();
+        if references.iter().all(|reference| self.freshness.is_fresh(reference)) {
+            return;
+        }
+        let freshness = self.freshness.clone();
+        tokio::spawn(async move { freshness.learn(references, Ask::IfStale).await });
+    }
+
+    async fn group(
+        &self,
+        reference: &ImageReference,
+        members: &[&Container],
+        snapshot: &Snapshot,
+        toggles: &HashMap<String, String>,
+    ) -> Group {
+        let mut containers = Vec::with_capacity(members.len());
+        let image = reference.familiar();
+        for container in members {
+            let finding =
+                self.freshness.find(container, &image, digests_of(container, &snapshot.digests), Ask::Nobody).await;
+            containers.push(Member {
+                container_id: container.short_id().to_owned(),
+                container_name: container.name.clone(),
+                local_digest: short(finding.local_digest.as_ref()),
+                status: finding.status.into(),
+                auto_update: toggles.get(&container.name).is_some_and(|policy| policy != "disabled"),
+            });
+        }
+        let known = self.freshness.known(reference).and_then(|known| known.digest);
+        Group {
+            image,
+            remote_digest: short(known.as_ref().map(|(digest, _)| digest)),
+            status: GroupStatus::of(containers.iter().map(|container| container.status)),
+            containers,
+        }
+    }
+
+    /// A container by its ID, a prefix of it, or its name.
+    pub async fn container(&self, text: &str) -> Result<(Container, Arc<Snapshot>), Error> {
+        let snapshot = self.snapshot().await?;
+        let found = find_container(&snapshot.containers, text).cloned();
+        found.map(|container| (container, snapshot)).ok_or_else(no_such_container)
+    }
+
+    /// Tells the freshness of one container.
+    pub async fn container_status(&self, text: &str, ask: Ask) -> Result<Finding, Error> {
+        let (container, snapshot) = self.container(text).await?;
+        if self.is_being_updated(&container) {
+            return Ok(Finding::of(Status::Processing, "its update is running"));
+        }
+        if container.state == ContainerState::Created {
+            return Ok(Finding::of(Status::Preparing, "the container is not up yet"));
+        }
+        let reference = &snapshot.references[&container.id];
+        if let Ok(parsed) = followed(reference) {
+            self.freshness.learn(BTreeSet::from([parsed]), ask).await;
+        }
+        Ok(self.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
+    }
+
+    fn is_being_updated(&self, container: &Container) -> bool {
+        let project = container.compose.as_ref().map(|labels| labels.project.as_str());
+        self.jobs.running().iter().any(|job| match &job.target {
+            Target::Container(name) => *name == container.name,
+            Target::App(app) => Some(app.as_str()) == project,
+            Target::Group(_) | Target::All(_) => false,
+        })
+    }
+
+    /// Turns a container's automatic updates on or off; tells which they are then.
+    pub async fn toggle_container(&self, text: &str) -> Result<bool, Error> {
+        let (container, _) = self.container(text).await?;
+        let target = Target::Container(container.name);
+        let on = self.store.toggle(&target).await?.is_none_or(|policy| policy == "disabled");
+        self.store.set_toggle(&target, Some(if on { "registry" } else { "disabled" })).await?;
+        self.changed();
+        Ok(on)
+    }
+}
+
+/// The error for a container that is not there.
+pub fn no_such_container() -> Error {
+    Error::new(Kind::NotFound, "no_such_container", "container not found")
+}
+
+/// Running containers by the reference they were made from; those made from a bare ID are left out.
+pub fn by_reference(snapshot: &Snapshot) -> BTreeMap<ImageReference, Vec<&Container>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for container in snapshot.containers.iter().filter(|container| container.state.is_up()) {
+        if let Some(Ok(reference)) = snapshot.references.get(&container.id).map(|reference| reference.parse()) {
+            groups.entry(reference).or_default().push(container);
+        }
+    }
+    groups
+}
+
+fn short(digest: Option<&Digest>) -> String {
+    digest.map_or_else(|| UNKNOWN.to_owned(), |digest| digest.as_str().chars().take(SHORT_DIGEST).collect())
+}
