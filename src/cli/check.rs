@@ -24,6 +24,7 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
         Ok(names) => names,
         Err(error) => return failed(&error, as_json),
     };
+    restock.freshness.learn_insecure(&restock.engine).await;
     let concurrency = restock.limits.concurrency.max(1);
     let checks = names.iter().map(|name| async move { (name, restock.check_app(name, Ask::Force).await) });
     let checked: Vec<_> = futures_util::stream::iter(checks).buffered(concurrency).collect().await;

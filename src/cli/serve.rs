@@ -101,6 +101,7 @@ async fn look_around(restock: Arc<Restock>) {
     if told {
         tracing::info!("the Docker engine answers");
     }
+    restock.freshness.learn_insecure(&restock.engine).await;
     if let Err(error) = restock.settle_all().await {
         tracing::error!(%error, "interrupted jobs could not be looked for");
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::adapters::engine::Engine;
 use crate::adapters::registry::Registry;
 use crate::adapters::store::{Store, StoreError};
 use crate::domain::container::Container;
@@ -71,6 +72,14 @@ impl Freshness {
             }
         }
         Ok(Self { registry, store, shared: Arc::new(shared) })
+    }
+
+    /// Learns which registries the engine treats as insecure, so that they are asked as a pull would ask them.
+    pub async fn learn_insecure(&self, engine: &Engine) {
+        match engine.insecure_registries().await {
+            Ok(registries) => self.registry.set_insecure(registries.iter().collect()),
+            Err(error) => tracing::warn!(%error, "the engine's insecure registries are not known"),
+        }
     }
 
     /// The registries themselves.

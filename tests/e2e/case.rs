@@ -182,6 +182,15 @@ impl Case {
         Reply { status: response.status().as_u16(), headers, body }
     }
 
+    /// The memory that Restock has resident, in KiB.
+    #[allow(dead_code, reason = "the benchmarks share this file, and only they ask")]
+    pub fn memory(&self) -> u64 {
+        let pid = self.restock.as_ref().expect("Restock runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+    }
+
     /// Updates the app and gives the answer.
     pub fn update(&self) -> Reply {
         self.post(&format!("/api/apps/{}/update", self.app))
@@ -209,7 +218,7 @@ impl Case {
                 return found;
             }
             assert!(start.elapsed() < DEADLINE, "no sign of {what}; the log says:\n{}", self.read_log());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -88,6 +88,16 @@ impl Engine {
         Ok(EngineInfo { version: word("Version"), api_version: word("ApiVersion") })
     }
 
+    /// The registries that the engine speaks plain http to, or whose certificates it does not check.
+    pub async fn insecure_registries(&self) -> Result<Vec<String>, EngineError> {
+        let info = self.wire.json(Method::GET, "/info", None, READ_DEADLINE).await?;
+        let config = &info["RegistryConfig"];
+        let named =
+            config["IndexConfigs"].as_object().into_iter().flatten().filter(|(_, index)| index["Secure"] == false);
+        let ranges = config["InsecureRegistryCIDRs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(named.map(|(name, _)| name.clone()).chain(ranges.map(str::to_owned)).collect())
+    }
+
     /// Every container, stopped ones included: one request, however many there are.
     pub async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.list("/containers/json?all=1").await
