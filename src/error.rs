@@ -58,7 +58,7 @@ impl Kind {
             Self::TooMany => "Too many attempts",
             Self::NotImplemented => "Not implemented",
             Self::Upstream => "A registry refused or failed",
-            Self::Unavailable => "Docker is not available",
+            Self::Unavailable => "Not available",
             Self::TimedOut => "Timed out",
             Self::Internal => "The action failed",
         }

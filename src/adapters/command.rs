@@ -36,6 +36,7 @@ pub struct Command {
     dir: Option<PathBuf>,
     env: BTreeMap<OsString, OsString>,
     stdin: Stdio,
+    outlives: bool,
 }
 
 /// What a child that exited with 0 left.
@@ -66,7 +67,14 @@ pub enum CommandError {
 impl Command {
     /// A child with nothing but `env` in its environment and an empty standard input.
     pub fn new(program: impl Into<PathBuf>, env: &BTreeMap<OsString, OsString>) -> Self {
-        Self { program: program.into(), args: Vec::new(), dir: None, env: env.clone(), stdin: Stdio::null() }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            dir: None,
+            env: env.clone(),
+            stdin: Stdio::null(),
+            outlives: false,
+        }
     }
 
     /// Adds arguments.
@@ -86,6 +94,12 @@ impl Command {
     /// What the child reads; see [`crate::adapters::lock::JobLock::as_stdin`] for why it may be a lock.
     pub fn stdin(mut self, stdin: Stdio) -> Self {
         self.stdin = stdin;
+        self
+    }
+
+    /// Lets the child go on to its end when nobody waits for it any more: ended half-way it would leave half a project.
+    pub fn outlives_its_caller(mut self) -> Self {
+        self.outlives = true;
         self
     }
 
@@ -175,7 +189,7 @@ impl Command {
         let program = self.program.display().to_string();
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.args).env_clear().envs(&self.env).stdin(self.stdin);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(!self.outlives);
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::{ProjectName, ServiceName};
 use super::image::{Digest, ImageId};
+use super::policy::PolicyLabels;
 
 /// A container's life, in the engine's own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,10 @@ pub struct Container {
     pub state: ContainerState,
     pub health: Health,
     pub compose: Option<ComposeLabels>,
+    /// What its labels say of automatic updates.
+    pub policy: PolicyLabels,
+    /// A file with credentials for its image's registry, from the label `io.containers.autoupdate.authfile`.
+    pub authfile: Option<String>,
     /// `container:<id>` of another container whose network this one lives in.
     pub network_of: Option<String>,
 }

@@ -70,6 +70,8 @@ mod tests {
             state: ContainerState::Running,
             health: Health::None,
             compose: None,
+            policy: Default::default(),
+            authfile: None,
             network_of: None,
         }
     }

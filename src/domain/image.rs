@@ -186,6 +186,10 @@ impl FromStr for ImageReference {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
         }
+        // Reads as a tag of the repository `sha256`, and is always meant as an ID.
+        if text.strip_prefix("sha256:").is_some_and(is_full_id) {
+            return Err(ReferenceError::LooksLikeId(text.to_owned()));
+        }
         let (name_and_tag, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse()?)),
             None => (text, None),
@@ -194,7 +198,7 @@ impl FromStr for ImageReference {
             Some((name, tag)) if !tag.contains('/') => (name, Some(parse_tag(tag, text)?)),
             _ => (name_and_tag, None),
         };
-        if name.len() == 64 && name.chars().all(|c| c.is_ascii_hexdigit()) {
+        if is_full_id(name) {
             return Err(ReferenceError::LooksLikeId(name.to_owned()));
         }
         let (domain, path) = split_domain(name);
@@ -202,6 +206,10 @@ impl FromStr for ImageReference {
         check_path(&path, text)?;
         Ok(Self { domain, path, tag, digest })
     }
+}
+
+fn is_full_id(text: &str) -> bool {
+    text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 fn split_domain(name: &str) -> (String, String) {
@@ -328,6 +336,7 @@ mod tests {
         ] {
             assert!(text.parse::<ImageReference>().is_err(), "{text}");
         }
+        assert!(format!("sha256:{HEX}").parse::<ImageReference>().is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod image;
 pub mod job;
 pub mod journal;
 pub mod plan;
+pub mod policy;
 pub mod project;
 pub mod proof;
 pub mod recreate;

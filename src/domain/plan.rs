@@ -203,6 +203,8 @@ mod tests {
                 one_off: false,
                 number: 1,
             }),
+            policy: Default::default(),
+            authfile: None,
             network_of: None,
         }
     }

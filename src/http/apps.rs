@@ -16,6 +16,7 @@ use super::problem::{Failure, json_of};
 use super::router::Http;
 use super::stream::job_stream;
 use crate::domain::job::Job;
+use crate::domain::policy::Policy;
 use crate::error::{Error, Kind};
 use crate::usecases::Restock;
 use crate::usecases::freshness::Ask;
@@ -215,6 +216,34 @@ pub async fn status(State(http): State<Http>, name: Name, query: Query) -> Resul
     let query = query.only(&["force"])?;
     let ask = if query.flag("force", false)? { Ask::Force } else { Ask::IfStale };
     Ok(json_of(&http.restock.check_app(&name.0, ask).await?))
+}
+
+/// The app's policy and who decided it.
+pub async fn policy(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
+    query.only(&[])?;
+    Ok(json_of(&http.restock.policy(&name.0).await?))
+}
+
+/// The body of `PUT /api/apps/{name}/auto-update`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// Required, because `null` unsets: a body without it must not.
+    #[serde(deserialize_with = "Option::deserialize")]
+    auto_update: Option<Policy>,
+}
+
+/// Sets the app's policy.
+pub async fn set_policy(
+    State(http): State<Http>,
+    name: Name,
+    query: Query,
+    Body(setting): Body<Setting>,
+) -> Result<Response, Failure> {
+    query.only(&[])?;
+    let wanted = setting
+        .ok_or_else(|| Failure::from(Error::new(Kind::Invalid, "bad_json", "the body must have `auto_update`")))?;
+    Ok(json_of(&http.restock.set_policy(&name.0, wanted.auto_update).await?))
 }
 
 /// The logs of an app's containers, as text.

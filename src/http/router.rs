@@ -43,6 +43,7 @@ pub fn router(http: Http) -> Router {
         .route("/api/apps/{name}/up", post(apps::up))
         .route("/api/apps/{name}/down", post(apps::down))
         .route("/api/apps/{name}/status", get(apps::status))
+        .route("/api/apps/{name}/auto-update", get(apps::policy).put(apps::set_policy))
         .route("/api/apps/{name}/logs", get(apps::logs))
         .route("/api/apps/{name}/history", get(history::of_app))
         .route("/api/history", get(history::all))

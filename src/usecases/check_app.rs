@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::Restock;
-use super::freshness::{Ask, digests_of, followed};
+use super::freshness::{Ask, Asked, authfile_of, digests_of, followed};
 use super::jobs::{Running, Ticket};
 use super::list_apps::App;
 use crate::domain::app::{AppName, ServiceName};
@@ -53,13 +53,16 @@ impl Restock {
     pub async fn status_of(&self, app: &App, digests: &BTreeMap<String, Vec<String>>, ask: Ask) -> AppStatus {
         let services = app.model.as_ref().map(|model| &model.project.services).ok();
         let containers = by_service(&app.containers);
-        let asked: BTreeSet<_> = services
+        let asked: Asked = services
             .into_iter()
             .flatten()
             .filter(|(name, service)| containers.contains_key(name) && service.pull_policy == PullPolicy::Asks)
-            .filter_map(|(_, service)| followed(&service.image).ok())
+            .filter_map(|(name, service)| {
+                let authfile = containers.get(name).into_iter().flatten().find_map(|replica| authfile_of(replica));
+                Some((followed(&service.image).ok()?, authfile))
+            })
             .collect();
-        self.freshness.learn(asked.clone(), ask).await;
+        self.freshness.learn(&asked, ask).await;
         let updating =
             self.jobs.running().into_iter().any(|job| job.target == app.dir.target() && job.kind == Kind::Update);
         let mut statuses = Vec::new();
@@ -87,7 +90,7 @@ impl Restock {
             status: overall(statuses.iter().map(|status| status.finding.status)),
             services: statuses,
             checked_at: asked
-                .iter()
+                .keys()
                 .filter_map(|reference| self.freshness.known(reference))
                 .map(|known| known.asked_at)
                 .max(),

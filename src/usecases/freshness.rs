@@ -1,6 +1,7 @@
 //! What registries have, asked once for each reference and shared by all who want to know.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +30,9 @@ pub enum Ask {
     /// The registry's answer of now.
     Force,
 }
+
+/// References to ask about, each with the file of credentials that one of its containers names.
+pub type Asked = BTreeMap<ImageReference, Option<PathBuf>>;
 
 /// The answers of registries. Cheap to clone.
 #[derive(Clone)]
@@ -103,8 +107,9 @@ impl Freshness {
     }
 
     /// Asks for each of `references` at most once, all at the same time, and writes down what was learned.
-    pub async fn learn(&self, references: BTreeSet<ImageReference>, ask: Ask) {
-        futures_util::future::join_all(references.iter().map(|reference| self.ask(reference, ask))).await;
+    pub async fn learn(&self, references: &Asked, ask: Ask) {
+        let asked = references.iter().map(|(reference, authfile)| self.ask(reference, authfile.clone(), ask));
+        futures_util::future::join_all(asked).await;
         let answers = std::mem::take(&mut *lock(&self.shared.unwritten));
         if !answers.is_empty()
             && let Err(error) = self.store.remember_digests(answers).await
@@ -113,7 +118,7 @@ impl Freshness {
         }
     }
 
-    async fn ask(&self, reference: &ImageReference, ask: Ask) {
+    async fn ask(&self, reference: &ImageReference, authfile: Option<PathBuf>, ask: Ask) {
         let slot = self.slot(reference);
         let since = match ask {
             Ask::Nobody => return,
@@ -125,7 +130,7 @@ impl Freshness {
         }
         let (this, asked) = (self.clone(), reference.clone());
         // Detached: the answer is worth having also for those who come after a reader that went away.
-        let work = tokio::spawn(async move { this.ask_registry(&asked, &slot, since).await });
+        let work = tokio::spawn(async move { this.ask_registry(&asked, authfile.as_deref(), &slot, since).await });
         let outcome = match ask {
             Ask::Force => work.await,
             _ => match tokio::time::timeout(PATIENCE, work).await {
@@ -138,13 +143,19 @@ impl Freshness {
         }
     }
 
-    async fn ask_registry(&self, reference: &ImageReference, slot: &Slot, since: Option<Instant>) {
+    async fn ask_registry(
+        &self,
+        reference: &ImageReference,
+        authfile: Option<&Path>,
+        slot: &Slot,
+        since: Option<Instant>,
+    ) {
         let _asking = slot.asking.lock().await;
         // Somebody else may have asked while this one waited.
         if slot.is_known_since(since) {
             return;
         }
-        let answer = self.registry.digest(reference, None).await;
+        let answer = self.registry.digest(reference, authfile).await;
         let now = Timestamp::now();
         let mut known = lock(&slot.known);
         let before = known.take().map(|(_, known)| known);
@@ -250,6 +261,11 @@ impl Slot {
     fn is_known_since(&self, since: Option<Instant>) -> bool {
         lock(&self.known).as_ref().is_some_and(|(at, _)| since.is_none_or(|since| *at >= since))
     }
+}
+
+/// What a container names as the file of its credentials.
+pub fn authfile_of(container: &Container) -> Option<PathBuf> {
+    container.authfile.as_ref().map(PathBuf::from)
 }
 
 /// The reference as one that can be followed in a registry, or why it cannot.

@@ -1,12 +1,12 @@
 //! Running containers grouped by image, and the freshness of one of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::context::Restock;
-use super::freshness::{Ask, digests_of, followed};
+use super::freshness::{Ask, Asked, authfile_of, digests_of, followed};
 use super::inventory::Snapshot;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::freshness::{Finding, Status};
@@ -54,13 +54,14 @@ impl Restock {
 
     /// Asks for what is missing or older than five minutes, without anybody waiting for it.
     pub fn refresh_groups(self: &Arc<Self>, snapshot: &Snapshot) {
-        let references: BTreeSet<_> =
-            by_reference(snapshot).into_keys().filter(|reference| reference.digest().is_none()).collect();
-        if references.iter().all(|reference| self.freshness.is_fresh(reference)) {
+        let groups = by_reference(snapshot).into_iter().filter(|(reference, _)| reference.digest().is_none());
+        let references: Asked =
+            groups.map(|(reference, members)| (reference, members.into_iter().find_map(authfile_of))).collect();
+        if references.keys().all(|reference| self.freshness.is_fresh(reference)) {
             return;
         }
         let freshness = self.freshness.clone();
-        tokio::spawn(async move { freshness.learn(references, Ask::IfStale).await });
+        tokio::spawn(async move { freshness.learn(&references, Ask::IfStale).await });
     }
 
     async fn group(
@@ -110,7 +111,7 @@ impl Restock {
         }
         let reference = &snapshot.references[&container.id];
         if let Ok(parsed) = followed(reference) {
-            self.freshness.learn(BTreeSet::from([parsed]), ask).await;
+            self.freshness.learn(&Asked::from([(parsed, authfile_of(&container))]), ask).await;
         }
         Ok(self.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
     }

@@ -35,9 +35,13 @@ impl Restock {
                     cancel.cancel();
                 }
             });
+            let mut lines = std::pin::pin!(lines);
             let ended = tokio::select! {
-                ended = lines => ended,
-                () = async { tokio::select! { () = sender.closed() => {}, () = stop.cancelled() => {} } } => return,
+                ended = &mut lines => ended,
+                () = gone(&sender, &stop) => {
+                    cancel.cancel();
+                    lines.await
+                }
             };
             if let Err(error) = ended
                 && !sender.is_closed()
@@ -47,5 +51,13 @@ impl Restock {
             }
         });
         Ok(receiver)
+    }
+}
+
+/// Waits until nobody reads any more, or the service stops.
+async fn gone(sender: &mpsc::Sender<String>, stop: &CancellationToken) {
+    tokio::select! {
+        () = sender.closed() => {}
+        () = stop.cancelled() => {}
     }
 }

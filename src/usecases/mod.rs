@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod list_apps;
 pub mod list_images;
 pub mod logs;
+pub mod policies;
 pub mod power;
 pub mod resolve;
 pub mod roll_back;

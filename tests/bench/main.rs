@@ -62,7 +62,7 @@ fn app(services: usize) -> Case {
     for n in 0..services {
         let image = case.world.publish(&[], &format!("bench/s{n}"), &case.tag, "1", "plain");
         assert!(!image.is_empty());
-        file += &format!("  s{n}: {{image: \"${{REGISTRY}}/bench/s{n}:${{TAG}}\"}}\n");
+        file += &format!("  s{n}: {{image: \"${{REGISTRY}}/bench/s{n}:${{TAG}}\", network_mode: none}}\n");
     }
     case.write("compose.yaml", &file);
     case

@@ -121,12 +121,9 @@ impl Case {
     pub fn restock(&self, args: &[&str]) -> std::process::Command {
         let mut command = self.world.command(env!("CARGO_BIN_EXE_restock"));
         let (apps, data) = (self.apps(), self.root.path().join("data"));
-        command.args(args).arg("--apps").arg(apps).arg("--data").arg(data).args([
-            "--settle",
-            "1s",
-            "--health-timeout",
-            "15s",
-        ]);
+        command.args(args).arg("--apps").arg(apps).arg("--data").arg(data);
+        // As variables, so that a case can say otherwise with flags.
+        command.env("RESTOCK_SETTLE", "1s").env("RESTOCK_HEALTH_TIMEOUT", "15s");
         command
     }
 

@@ -74,3 +74,27 @@ async fn history_has_pages() {
     let (_, rest) = fake.get(&format!("/api/history?before={}", first[1]["id"].as_str().unwrap())).await;
     assert_eq!(rest.as_array().unwrap()[..], all.as_array().unwrap()[2..]);
 }
+
+#[tokio::test]
+async fn a_policy_is_set_shown_and_unset() {
+    let fake = Fake::new(&[("a", "one", true)]).await;
+    let path = "/api/apps/web/auto-update";
+    assert_eq!(fake.get(path).await.1["auto_update"], serde_json::Value::Null);
+    fake.engine.each(|container| container["Labels"]["io.containers.autoupdate"] = "image".into());
+    let (_, labelled) = fake.get(path).await;
+    assert_eq!(
+        (&labelled["auto_update"], &labelled["source"]),
+        (&"registry".into(), &"io.containers.autoupdate".into())
+    );
+    let (status, _, set) = fake.send("PUT", path, &[], r#"{"auto_update": "disabled"}"#).await;
+    assert_eq!((status, &set["auto_update"], &set["source"]), (200, &"disabled".into(), &"setting".into()));
+    assert_eq!(fake.get("/api/apps/web").await.1["auto_update"], "disabled");
+    let (_, _, unset) = fake.send("PUT", path, &[], r#"{"auto_update": null}"#).await;
+    assert_eq!(unset["source"], "io.containers.autoupdate");
+    for body in ["{}", r#"{"auto_update": "sometimes"}"#, ""] {
+        assert_eq!(fake.send("PUT", path, &[], body).await.0, 400, "{body}");
+    }
+    fake.engine.each(|container| container["Labels"]["restock.auto-update"] = "sometimes".into());
+    let (status, problem) = fake.get(path).await;
+    assert!(status == 422 && problem["detail"].as_str().unwrap().contains("registry (or image)"), "{problem}");
+}

@@ -155,7 +155,7 @@ impl Compose {
         lock: Stdio,
         on_line: impl FnMut(&str),
     ) -> Result<(), CommandError> {
-        let mut command = self.with_progress(call, verb).stdin(lock);
+        let mut command = self.with_progress(call, verb).stdin(lock).outlives_its_caller();
         if let Selection::Only(services) = selection {
             command = command.args(["--no-deps"]).args(services.iter().map(ServiceName::as_str));
         }

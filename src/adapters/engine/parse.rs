@@ -12,12 +12,14 @@ use crate::domain::container::{
     ComposeLabels, Container, ContainerState, Health, LocalImage, PlatformManifest, Vitals,
 };
 use crate::domain::image::{Digest, ImageId};
+use crate::domain::policy::PolicyLabels;
 
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const NUMBER: &str = "com.docker.compose.container-number";
+const AUTHFILE: &str = "io.containers.autoupdate.authfile";
 const VERSION: &str = "org.opencontainers.image.version";
 const SOURCE: &str = "org.opencontainers.image.source";
 
@@ -33,6 +35,12 @@ pub fn listed_container(value: &Value) -> Option<Container> {
         state: ContainerState::from_engine(value["State"].as_str().unwrap_or_default()),
         health: health_of_status(value["Status"].as_str().unwrap_or_default()),
         compose: compose_labels(&value["Labels"]),
+        policy: PolicyLabels {
+            restock: text(&value["Labels"]["restock.auto-update"]),
+            podman: text(&value["Labels"]["io.containers.autoupdate"]),
+            watchtower: text(&value["Labels"]["com.centurylinklabs.watchtower.enable"]),
+        },
+        authfile: text(&value["Labels"][AUTHFILE]),
         network_of: value["HostConfig"]["NetworkMode"]
             .as_str()
             .and_then(|mode| mode.strip_prefix("container:"))

@@ -1,0 +1,125 @@
+//! Whether something is updated on schedule: the first that speaks decides.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What a schedule does with an app or container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// The registry is asked and a newer image is pulled.
+    Registry,
+    /// What is here counts; nothing is pulled.
+    Local,
+    Disabled,
+}
+
+/// A word that is no policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no policy; valid are registry (or image), local, disabled")]
+pub struct UnknownPolicy(String);
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+    /// Podman's words for `io.containers.autoupdate`: `image` is another word for `registry`, the empty one for `disabled`.
+    fn from_str(word: &str) -> Result<Self, UnknownPolicy> {
+        match word {
+            "registry" | "image" => Ok(Self::Registry),
+            "local" => Ok(Self::Local),
+            "disabled" | "" => Ok(Self::Disabled),
+            other => Err(UnknownPolicy(other.chars().take(80).collect())),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Registry => "registry",
+            Self::Local => "local",
+            Self::Disabled => "disabled",
+        })
+    }
+}
+
+/// Who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// Somebody set it over the API or the command line.
+    #[serde(rename = "setting")]
+    Setting,
+    #[serde(rename = "x-restock")]
+    XRestock,
+    #[serde(rename = "restock.auto-update")]
+    Label,
+    #[serde(rename = "io.containers.autoupdate")]
+    PodmanLabel,
+    #[serde(rename = "com.centurylinklabs.watchtower.enable")]
+    WatchtowerLabel,
+}
+
+/// The labels of a container that speak of its updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyLabels {
+    pub restock: Option<String>,
+    pub podman: Option<String>,
+    pub watchtower: Option<String>,
+}
+
+/// Decides; `None` when nobody speaks.
+///
+/// # Errors
+/// Whoever speaks first and says a word that is no policy: it must not be passed over for the next one.
+pub fn decide(
+    setting: Option<&str>,
+    x_restock: Option<&str>,
+    labels: &PolicyLabels,
+) -> Result<Option<(Policy, Source)>, UnknownPolicy> {
+    let watchtower = match labels.watchtower.as_deref() {
+        Some("true") => Some("registry"),
+        Some("false") => Some("disabled"),
+        other => other,
+    };
+    let speakers = [
+        (setting, Source::Setting),
+        (x_restock, Source::XRestock),
+        (labels.restock.as_deref(), Source::Label),
+        (labels.podman.as_deref(), Source::PodmanLabel),
+        (watchtower, Source::WatchtowerLabel),
+    ];
+    let first = speakers.into_iter().find_map(|(said, source)| Some((said?, source)));
+    first.map(|(said, source)| Ok((said.parse()?, source))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(restock: Option<&str>, podman: Option<&str>, watchtower: Option<&str>) -> PolicyLabels {
+        let own = |label: Option<&str>| label.map(str::to_owned);
+        PolicyLabels { restock: own(restock), podman: own(podman), watchtower: own(watchtower) }
+    }
+
+    #[test]
+    fn the_first_that_speaks_decides() {
+        let all = labels(Some("disabled"), Some("image"), Some("true"));
+        assert_eq!(decide(Some("local"), Some("registry"), &all), Ok(Some((Policy::Local, Source::Setting))));
+        assert_eq!(decide(None, Some("registry"), &all), Ok(Some((Policy::Registry, Source::XRestock))));
+        assert_eq!(decide(None, None, &all), Ok(Some((Policy::Disabled, Source::Label))));
+        let podman = labels(None, Some("image"), Some("false"));
+        assert_eq!(decide(None, None, &podman), Ok(Some((Policy::Registry, Source::PodmanLabel))));
+        let empty = labels(None, Some(""), None);
+        assert_eq!(decide(None, None, &empty), Ok(Some((Policy::Disabled, Source::PodmanLabel))));
+        let watchtower = labels(None, None, Some("true"));
+        assert_eq!(decide(None, None, &watchtower), Ok(Some((Policy::Registry, Source::WatchtowerLabel))));
+        assert_eq!(decide(None, None, &PolicyLabels::default()), Ok(None));
+    }
+
+    #[test]
+    fn a_word_that_is_no_policy_is_an_error_and_not_passed_over() {
+        let error = decide(None, None, &labels(Some("sometimes"), Some("registry"), None)).unwrap_err().to_string();
+        assert!(error.contains("sometimes") && error.contains("registry (or image), local, disabled"), "{error}");
+    }
+}
