@@ -1,8 +1,13 @@
 //! Restock updates Docker Compose apps, proves that the new containers work, and takes the update back when they do not.
 //!
-//! The folders' arrows run one way: [`usecases`] → [`adapters`] → [`domain`]. `domain` has the words and the rules and
-//! does no IO; `adapters` has one module for each thing outside; `usecases` has one verb a file.
-//! Start reading at `usecases::update_app`.
+//! The folders' arrows run one way: [`http`] and [`cli`] (with [`views`]) → [`usecases`] → [`adapters`] → [`domain`].
+//!
+//! - `domain`: the words and the rules; no input or output.
+//! - `adapters`: one module for each thing outside; wire format to domain and back.
+//! - `usecases`: one verb a file. Start reading at [`usecases::update_app`].
+//! - `views`: the shapes that clients see, the same for the API and for `--json`.
+//! - `http`: the route table is [`http::router`]. `cli`: one file a command.
+//! - [`config`]: every option, from flags, variables and a file; the only reader of the environment.
 
 pub mod adapters;
 pub mod cli;

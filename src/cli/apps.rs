@@ -9,8 +9,8 @@ use crate::views::AppView;
 
 /// Lists the apps with state and last known freshness.
 pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
-    let apps = match restock.app_views().await {
-        Ok(apps) => apps,
+    let apps: Vec<AppView> = match restock.seen_apps().await {
+        Ok(apps) => apps.iter().map(AppView::from).collect(),
         Err(error) => return failed(&error, as_json),
     };
     if as_json {

@@ -22,7 +22,7 @@ use crate::usecases::Restock;
 use crate::usecases::freshness::Ask;
 use crate::usecases::jobs::Ticket;
 use crate::usecases::update_app::UpdateOptions;
-use crate::views::Problem;
+use crate::views::{AppView, Problem};
 
 /// As many lines as a person reads.
 const DEFAULT_TAIL: u32 = 200;
@@ -30,12 +30,13 @@ const MAX_TAIL: u32 = 10_000;
 
 pub async fn list(State(http): State<Http>, query: Query) -> Result<Response, Failure> {
     query.only(&[])?;
-    Ok(json_of(&http.restock.app_views().await?))
+    let apps = http.restock.seen_apps().await?;
+    Ok(json_of(&apps.iter().map(AppView::from).collect::<Vec<_>>()))
 }
 
 pub async fn one(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
     query.only(&[])?;
-    Ok(json_of(&http.restock.app_view(&name.0).await?))
+    Ok(json_of(&AppView::from(&http.restock.seen_app(&name.0).await?)))
 }
 
 pub async fn one_called_update(http: State<Http>, query: Query) -> Result<Response, Failure> {

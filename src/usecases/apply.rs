@@ -12,7 +12,7 @@ use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, Selection,
 use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{RecreateReason, Recreated};
+use crate::domain::job::{RecreateReason, Recreated, Step};
 use crate::domain::journal::Journal;
 use crate::domain::plan::by_service;
 use crate::domain::proof::{Expectation, ExpectedImage};
@@ -78,6 +78,7 @@ impl Work<'_> {
     /// Runs Compose so that containers follow the images their references mean now, and proves `targets`.
     pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Applied, NotApplied> {
         let touched = self.follow(targets).await?;
+        self.begin_proof().await?;
         let engine = &self.running.restock.engine;
         let after = engine.project_containers(&self.journal.project).await.map_err(|error| NotApplied {
             service: None,
@@ -90,6 +91,15 @@ impl Work<'_> {
         let after = proven.map_err(NotApplied::from)?;
         let recreated = self.also_touched(before, &after, &touched, targets);
         Ok(Applied { recreated })
+    }
+
+    /// Notes that containers are now looked at. A rollback stays one: killed in its proof it must not go forward again.
+    async fn begin_proof(&self) -> Result<(), NotApplied> {
+        if self.running.handle.job().step != Some(Step::Apply) {
+            return Ok(());
+        }
+        let noted = self.running.step(Step::Verify).await;
+        noted.map_err(|error| NotApplied { service: None, reason: error.to_string(), command: None })
     }
 
     /// Runs `up -d` for what was up and `create` for what was not; gives the names of the containers Compose touched.

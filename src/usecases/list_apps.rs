@@ -15,7 +15,6 @@ use crate::domain::freshness::Status;
 use crate::domain::plan::by_service;
 use crate::domain::project::Project;
 use crate::error::Error;
-use crate::views::AppView;
 
 /// An app, its project and its containers.
 pub struct App {
@@ -25,6 +24,15 @@ pub struct App {
     pub model: Result<Model, Error>,
     /// The containers of the project, or of the directory where the project is broken.
     pub containers: Vec<Container>,
+}
+
+/// An app, with what is known besides its files and containers.
+pub struct SeenApp {
+    pub app: App,
+    /// Last known freshness; `None` before the first check.
+    pub status: Option<Status>,
+    /// The policy that somebody has set.
+    pub setting: Option<String>,
 }
 
 impl Restock {
@@ -37,34 +45,30 @@ impl Restock {
         apps.buffered(self.limits.concurrency.max(1)).collect::<Vec<_>>().await.into_iter().collect()
     }
 
-    /// All apps as clients see them, with what is known of their freshness; no registry is asked.
-    pub async fn app_views(&self) -> Result<Vec<AppView>, Error> {
+    /// All apps with what is known of their freshness; no registry is asked.
+    pub async fn seen_apps(&self) -> Result<Vec<SeenApp>, Error> {
         let (apps, digests) = tokio::try_join!(self.list_apps(), async { Ok(self.engine.digests().await?) })?;
         let toggles: HashMap<_, _> = self.store.toggles("app").await?.into_iter().collect();
-        let mut views = Vec::with_capacity(apps.len());
-        for app in &apps {
-            views.push(self.view(app, &digests, &toggles).await);
+        let mut seen = Vec::with_capacity(apps.len());
+        for app in apps {
+            let setting = toggles.get(app.dir.name.as_str()).cloned();
+            seen.push(self.see(app, &digests, setting).await);
         }
-        Ok(views)
+        Ok(seen)
     }
 
-    /// One app as clients see it.
-    pub async fn app_view(&self, name: &str) -> Result<AppView, Error> {
+    /// One app with what is known of it.
+    pub async fn seen_app(&self, name: &str) -> Result<SeenApp, Error> {
         let (app, digests) = tokio::try_join!(self.app(name), async { Ok(self.engine.digests().await?) })?;
-        let toggles = self.store.toggle(&app.dir.target()).await?.map(|policy| (name.to_owned(), policy));
-        Ok(self.view(&app, &digests, &toggles.into_iter().collect()).await)
+        let setting = self.store.toggle(&app.dir.target()).await?;
+        Ok(self.see(app, &digests, setting).await)
     }
 
-    async fn view(
-        &self,
-        app: &App,
-        digests: &BTreeMap<String, Vec<String>>,
-        toggles: &HashMap<String, String>,
-    ) -> AppView {
-        let status = self.status_of(app, digests, Ask::Nobody).await;
-        let known = status.checked_at.is_some() || status.status == Status::Skipped;
-        let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(status.status);
-        AppView::new(app, status, toggles.get(app.dir.name.as_str()))
+    async fn see(&self, app: App, digests: &BTreeMap<String, Vec<String>>, setting: Option<String>) -> SeenApp {
+        let found = self.status_of(&app, digests, Ask::Nobody).await;
+        let known = found.checked_at.is_some() || found.status == Status::Skipped;
+        let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(found.status);
+        SeenApp { app, status, setting }
     }
 
     /// One app.

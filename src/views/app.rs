@@ -8,7 +8,7 @@ use crate::domain::container::{Container, ContainerState, Health};
 use crate::domain::freshness::Status;
 use crate::domain::image::ImageId;
 use crate::domain::plan::by_service;
-use crate::usecases::list_apps::App;
+use crate::usecases::list_apps::{App, SeenApp};
 
 /// One app of `GET /api/apps`.
 #[derive(Debug, Clone, Serialize)]
@@ -45,9 +45,9 @@ pub struct ContainerView {
     pub health: Health,
 }
 
-impl AppView {
-    /// The app, its last known freshness (`None` before the first check) and the policy that somebody has set.
-    pub fn new(app: &App, status: Option<Status>, toggle: Option<&String>) -> Self {
+impl From<&SeenApp> for AppView {
+    fn from(seen: &SeenApp) -> Self {
+        let app = &seen.app;
         let project = app.model.as_ref().ok().map(|model| &model.project);
         let settings = project.and_then(|project| project.settings.as_ref().ok());
         let mistakes = project.and_then(|project| project.settings.as_ref().err().cloned());
@@ -58,8 +58,8 @@ impl AppView {
             state: app.state,
             error: broken.or(mistakes).or_else(|| app.dir.manifest_volumes().err()),
             services: services(app),
-            status,
-            auto_update: toggle.cloned().or_else(|| settings.and_then(|settings| settings.auto_update.clone())),
+            status: seen.status,
+            auto_update: seen.setting.clone().or_else(|| settings.and_then(|settings| settings.auto_update.clone())),
             manifest: app.dir.manifest.as_ref().and_then(|manifest| manifest.as_ref().ok().cloned()),
         }
     }

@@ -29,7 +29,7 @@ fn an_updates_events_end_with_its_result() {
         .filter(|(event, _)| event == "step")
         .map(|(_, data)| serde_json::from_str::<serde_json::Value>(data).unwrap()["step"].clone())
         .collect();
-    assert_eq!(steps, ["snapshot", "pull", "plan", "apply"]);
+    assert_eq!(steps, ["snapshot", "pull", "plan", "apply", "verify"]);
     assert!(told.iter().any(|(event, data)| event == "progress" && data.contains("layer")), "{told:?}");
     let (event, data) = told.last().unwrap();
     let result: serde_json::Value = serde_json::from_str(data).unwrap();

@@ -77,6 +77,12 @@ both_engines! {
         case.assert_runs("worker", "2");
     };
 
+    while_the_new_containers_are_proved_they_are_proved_again => |kind| {
+        let (case, settled) = killed_at(kind, "verify", "web", true);
+        assert_eq!(settled["result"]["updated"], true);
+        case.assert_runs("api", "2");
+    };
+
     in_the_rollback_the_rollback_is_finished => |kind| {
         let (case, settled) = killed_at(kind, "roll_back", "unhealthy", true);
         assert_eq!(settled["result"]["updated"], false);
