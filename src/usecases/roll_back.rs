@@ -8,10 +8,9 @@ use super::apply::{Work, failure, retag};
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
 use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
-use super::update_app::{ensure_volumes, patience, service_changes, settings};
+use super::update_app::{ensure_volumes, patience, remember_bad, service_changes, settings};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, ProjectCall};
-use crate::adapters::store::BadImage;
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, LocalImage};
 use crate::domain::image::{ImageId, ImageReference};
@@ -73,7 +72,8 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     let services = service_changes(&work.journal);
     match work.apply(&containers, &work.targets()).await {
         Ok(applied) => {
-            hold(running, app, &last).await?;
+            // Schedules leave alone what somebody has gone back from; a manual update moves on to it.
+            remember_bad(running, app, &last).await?;
             Ok(JobResult {
                 updated: false,
                 services,
@@ -96,23 +96,6 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
             Err(Error { attempt: Some(Attempt { outcome: Outcome::Failed, services }), ..error })
         }
     }
-}
-
-/// Schedules leave the images alone that somebody has gone back from; a manual update passes.
-async fn hold(running: &Running, app: &AppDir, last: &Journal) -> Result<(), Error> {
-    for change in &last.changes {
-        let bad = BadImage {
-            app: app.name.clone(),
-            service: change.service.clone(),
-            reference: change.reference.clone(),
-            image_id: change.to.clone(),
-            digests: change.to_digests.clone(),
-            job: running.handle.id.clone(),
-            since: jiff::Timestamp::now(),
-        };
-        running.restock.store.remember_bad(&bad).await?;
-    }
-    Ok(())
 }
 
 /// Every service of the last update that does not already run its former image, and that image present.

@@ -287,7 +287,9 @@ async fn change(
 /// Takes a failed update back where that is wanted, and says how it ended.
 pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<ServiceChange>) -> Error {
     let running = work.running;
-    remember_bad(work).await;
+    if let Err(error) = remember_bad(running, work.app, &work.journal).await {
+        tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
+    }
     let app = &work.app.name;
     if !work.journal.rollback {
         let message = format!("the update of `{app}` failed and was left as it is: {}", reason.reason);
@@ -322,11 +324,11 @@ pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<S
     Error { attempt: Some(Attempt { outcome, services }), ..error }
 }
 
-async fn remember_bad(work: &Work<'_>) {
-    let running = work.running;
-    for change in &work.journal.changes {
+/// Remembers the new images of a journal as ones that schedules leave alone.
+pub(super) async fn remember_bad(running: &Running, app: &AppDir, journal: &Journal) -> Result<(), Error> {
+    for change in &journal.changes {
         let bad = BadImage {
-            app: work.app.name.clone(),
+            app: app.name.clone(),
             service: change.service.clone(),
             reference: change.reference.clone(),
             image_id: change.to.clone(),
@@ -334,10 +336,9 @@ async fn remember_bad(work: &Work<'_>) {
             job: running.handle.id.clone(),
             since: jiff::Timestamp::now(),
         };
-        if let Err(error) = running.restock.store.remember_bad(&bad).await {
-            tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
-        }
+        running.restock.store.remember_bad(&bad).await?;
     }
+    Ok(())
 }
 
 async fn forget_bad(work: &Work<'_>) {
