@@ -184,7 +184,8 @@ fn collect_environment(value: &serde_yaml::Value, inside: bool, values: &mut Vec
         serde_yaml::Value::Sequence(items) => items.iter().for_each(|item| collect_environment(item, inside, values)),
         serde_yaml::Value::Tagged(tagged) => collect_environment(&tagged.value, inside, values),
         serde_yaml::Value::String(text) if inside => {
-            values.push(text.split_once('=').map_or(text.as_str(), |(_, value)| value).to_owned());
+            // A `$` is written `$$` here, and Compose says it as one.
+            values.push(text.split_once('=').map_or(text.as_str(), |(_, value)| value).replace("$$", "$"));
         }
         serde_yaml::Value::Number(number) if inside => values.push(number.to_string()),
         _ => {}

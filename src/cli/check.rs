@@ -27,7 +27,8 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
     restock.freshness.learn_insecure(&restock.engine).await;
     let concurrency = restock.limits.concurrency.max(1);
     let checks = names.iter().map(|name| async move { (name, restock.check_app(name, Ask::Force).await) });
-    let checked: Vec<_> = futures_util::stream::iter(checks).buffered(concurrency).collect().await;
+    let mut checked: Vec<_> = futures_util::stream::iter(checks).buffer_unordered(concurrency).collect().await;
+    checked.sort_by_key(|(name, _)| *name);
     let outdated =
         checked.iter().any(|(_, status)| status.as_ref().is_ok_and(|status| status.status == Status::Outdated));
     let broken =

@@ -161,7 +161,7 @@ pub async fn update_all(
     };
     let asynchronous = Reply::of(&headers) == Reply::Async;
     let concurrency = restock.limits.concurrency.max(1);
-    let updates = names.into_iter().map(move |name| {
+    let updates = names.into_iter().enumerate().map(move |(place, name)| {
         let (restock, options) = (restock.clone(), options.clone());
         async move {
             let outcome = if asynchronous {
@@ -169,12 +169,15 @@ pub async fn update_all(
             } else {
                 update_one(restock, &name, options, dry_run).await
             };
-            with_app(name, outcome)
+            (place, with_app(name, outcome))
         }
     });
-    let all = futures_util::stream::iter(updates).buffered(concurrency).collect::<Vec<Value>>();
+    // Unordered, so that one slow app does not keep the others from their turn.
+    let all = futures_util::stream::iter(updates).buffer_unordered(concurrency).collect::<Vec<_>>();
     // Detached as each of them is: who goes away does not stop the ones that wait for their turn.
-    let all = detached(async move { Ok(all.await) }).await?;
+    let mut all = detached(async move { Ok(all.await) }).await?;
+    all.sort_by_key(|(place, _)| *place);
+    let all: Vec<Value> = all.into_iter().map(|(_, result)| result).collect();
     let status = if asynchronous { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, axum::Json(all)).into_response())
 }

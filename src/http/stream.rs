@@ -52,7 +52,11 @@ pub async fn everything(State(http): State<Http>, query: Query, headers: HeaderM
 
 /// One job's events; the last one, `result`, has the answer or the problem that the request itself would have had.
 pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Response {
+    // Asked before listening: the result of a job that runs now is told after this.
+    let runs_here = restock.jobs.find(&id).is_some();
     let (replay, live) = restock.events.listen(Some(after.unwrap_or(0)));
+    let is_result = |event: &Arc<Event>| event.job.as_ref() == Some(&id) && event.event == "result";
+    let will_hear = runs_here || replay.events.iter().any(is_result);
     let (sender, receiver) = mpsc::channel(BUFFER);
     tokio::spawn(async move {
         let of_job = id.clone();
@@ -65,7 +69,7 @@ pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Respo
         let own = forward(replay, live, &sender, only);
         tokio::select! {
             () = own => {}
-            job = ended_unheard(&restock, &id) => if let Some(job) = job {
+            job = ended(&restock, &id), if !will_hear => if let Some(job) = job {
                 let event = SseEvent::default().event("result").data(result_of(&json!(job)).to_string());
                 // A reader that has gone needs no result.
                 let _ = sender.send(event).await;
@@ -77,14 +81,9 @@ pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Respo
     respond(receiver)
 }
 
-/// The end of a job whose events are not heard here: it ended before this process began to remember, or it runs in
-/// another process. Never ends for a job whose `result` will be heard.
-async fn ended_unheard(restock: &Arc<Restock>, id: &JobId) -> Option<Job> {
-    let (replay, _) = restock.events.listen(Some(0));
-    let heard = replay.events.iter().any(|event| event.job.as_ref() == Some(id));
-    if heard || restock.jobs.find(id).is_some() {
-        return std::future::pending().await;
-    }
+/// The end of a job whose `result` is not heard here: it was told before the reader came (back), before this process
+/// began to remember, or the job runs in another process.
+async fn ended(restock: &Arc<Restock>, id: &JobId) -> Option<Job> {
     let job = restock.wait(&Ticket::Elsewhere(id.clone())).await.ok()??;
     (job.state == JobState::Finished).then_some(job)
 }

@@ -138,6 +138,17 @@ impl Running {
         })
     }
 
+    /// Waits for `work`, unless somebody cancels the job first.
+    pub async fn unless_cancelled<T, E: Into<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            done = work => done.map_err(Into::into),
+            () = self.handle.cancelled().cancelled() => Err(cancelled()),
+        }
+    }
+
     /// Tells something that the owner should know though the job goes on.
     pub fn warn(&self, message: &str) {
         tracing::warn!("{message}");

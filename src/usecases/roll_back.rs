@@ -41,7 +41,9 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     let call = ProjectCall::new(&app.path).with_profiles(last.profiles.iter().cloned());
     let model = config(&compose, app, &call).await?;
     let settings = settings(&model, app)?;
-    let _images = restock.locks.images(&canonical_references(&model.project), IMAGE_LOCK_DEADLINE).await?;
+    let _images = running
+        .unless_cancelled(restock.locks.images(&canonical_references(&model.project), IMAGE_LOCK_DEADLINE))
+        .await?;
 
     running.step(Step::Plan).await?;
     let containers = containers_of(&model.project, &restock.engine.containers().await?);

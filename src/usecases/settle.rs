@@ -57,7 +57,9 @@ pub(super) async fn settle(running: &Running, was: &Job) -> Result<JobResult, Er
     }
     let journal = restock.store.journal::<Journal>(&was.id).await?;
     let Some(journal) = journal.filter(|_| step.touches_containers()) else {
-        return Ok(report(running, None, "nothing had been touched", started));
+        // `up` and `down` have no journal: there is nothing to go back to, and the owner can simply ask again.
+        let what = if step.touches_containers() { "a part of it may be done" } else { "nothing had been touched" };
+        return Ok(report(running, None, what, started));
     };
     let Ok(app) = restock.apps.find(was.target.name()) else {
         return Ok(report(running, None, "the app is gone since", started));

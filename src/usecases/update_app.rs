@@ -54,7 +54,7 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     let everything = restock.engine.containers().await?;
     check_containers(restock, app, &of_directory(app, &everything))?;
     let known = restock.store.references(&app.name).await?;
-    let mut locks = restock.locks.images(&known, IMAGE_LOCK_DEADLINE).await?;
+    let mut locks = running.unless_cancelled(restock.locks.images(&known, IMAGE_LOCK_DEADLINE)).await?;
 
     running.step(Step::Pull).await?;
     let fetched = fetch(running, app, &compose, options, &everything, &mut locks).await?;
@@ -118,7 +118,7 @@ async fn fetch(
     }
     let references = canonical_references(&model.project);
     if !locks.covers(&references) {
-        locks.extend(&references, IMAGE_LOCK_DEADLINE).await?;
+        running.unless_cancelled(locks.extend(&references, IMAGE_LOCK_DEADLINE)).await?;
         restock.store.remember_references(&app.name, &references).await?;
     }
     Ok(Fetched { redactor: redactor(app, &model), call, model, selected, digests: digests? })

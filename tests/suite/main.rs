@@ -1,8 +1,11 @@
-//! The second ring: every outside is replaced on its wire, and every failure can be had in milliseconds.
+//! The second ring: Restock whole, in this process, with every outside replaced at the other end of its wire — a fake
+//! `docker` program, a fake engine on a socket, fake registries — and the replies that real ones gave.
 #![expect(clippy::unwrap_used, reason = "what a test does not find fails it, with the place")]
 
-mod fake;
-mod http;
+mod api;
+mod jobs;
+mod outages;
+mod recorded;
 mod registry;
-mod replies;
-mod updates;
+mod updating;
+mod world;

@@ -69,7 +69,9 @@ pub fn parse_line(line: &str) -> ProgressLine {
     let (text, status, details) = (word("text"), word("status"), word("details"));
     let failed = text == "Error" || status == "Error";
     let said = match (failed, severity) {
-        (true, true) => [details, text].into_iter().find(|said| !said.is_empty() && *said != "Error").unwrap_or(text),
+        (true, true) => {
+            [details, text].into_iter().find(|said| !said.is_empty() && *said != "Error").unwrap_or("Error")
+        }
         (true, false) => status,
         (false, true) => text,
         // In v2 a container's verb stands in `status`, a pull's in `text`.

@@ -1,0 +1,9 @@
+//! What every request passes: routes, names, queries, bodies, and who may ask.
+
+mod access;
+mod apps;
+mod guard;
+mod logs;
+mod names;
+mod policies;
+mod refusals;

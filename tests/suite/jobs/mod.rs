@@ -1,0 +1,10 @@
+//! Jobs: started, joined, watched, cancelled, remembered, and settled when their process has died.
+
+mod cancelling;
+mod history;
+mod joining;
+mod leaving;
+mod settling;
+mod stopping;
+mod streams;
+mod two_processes;

@@ -1,0 +1,200 @@
+//! Jobs whose process died: what the next start, or whoever works on the app next, makes of them.
+
+use jiff::Timestamp;
+use restock::adapters::store::Store;
+use restock::domain::job::{Job, JobId, Kind, State, Step, Target};
+use serde_json::{Value, json};
+
+use crate::world::{Life, Service, WEB, World, image_id};
+
+fn old() -> String {
+    image_id(&format!("{WEB} old"))
+}
+
+/// Leaves a job behind that was at `step`, as a process leaves it that is killed there. Gives its ID.
+async fn dead_job(world: &World, kind: Kind, step: Option<Step>, journal: Option<Value>) -> String {
+    let store = Store::open(&world.path("data")).unwrap();
+    let id = JobId::new(ulid::Ulid::new());
+    let job = Job {
+        id: id.clone(),
+        kind,
+        target: Target::App("web".into()),
+        state: State::Running,
+        step: None,
+        outcome: None,
+        result: None,
+        error: None,
+        started_at: Timestamp::now(),
+        finished_at: None,
+    };
+    store.insert(&job).await.unwrap();
+    match (step, journal) {
+        (Some(step), Some(journal)) => store.write_journal(&id, step, &journal).await.unwrap(),
+        (Some(step), None) => store.set_step(&id, step).await.unwrap(),
+        (None, _) => {}
+    }
+    id.to_string()
+}
+
+/// What an update of the app `web` writes down before it changes anything.
+fn journal() -> Value {
+    let image = json!({"reference": WEB, "images": [old()], "digests": [], "version": null, "running": true});
+    let change = json!({
+        "service": "web", "from": [old()], "to": image_id("web new"), "to_manifest": null, "reference": WEB,
+        "version_to": null, "source": null, "to_digests": [],
+    });
+    json!({"project": "web", "before": {"web": image}, "changes": [change], "profiles": [], "rollback": true})
+}
+
+/// Starts a Restock, as the program does, and waits until the job is settled.
+async fn settled(world: &World, id: &str) -> (Service, Value) {
+    let restock = world.restock().await;
+    restock.restock.settle_all().await.unwrap();
+    let job = restock.finished(id).await;
+    (restock, job)
+}
+
+fn ran(world: &World) -> String {
+    let container = world.engine.container("web-web-1").unwrap();
+    assert_eq!(container.state, "running");
+    container.image_id
+}
+
+fn warning(job: &Value) -> &str {
+    job["result"]["warnings"][0].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_had_touched_nothing_is_interrupted_and_nothing_is_run() {
+    for step in [None, Some(Step::Resolve), Some(Step::Snapshot), Some(Step::Pull), Some(Step::Plan)] {
+        let world = World::with_new_web();
+        let id = dead_job(&world, Kind::Update, step, None).await;
+        let (restock, job) = settled(&world, &id).await;
+        assert_eq!((&job["outcome"], &job["result"]["updated"]), (&json!("interrupted"), &json!(false)), "{step:?}");
+        assert!(warning(&job).contains("nothing had been touched"), "{job}");
+        assert!(world.docker.all_calls().is_empty() && world.engine.requests().is_empty(), "{step:?}");
+        assert_eq!(restock.post("/api/apps/web/update").await.ok()["outcome"], "updated");
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_was_applied_is_finished_and_proved() {
+    for step in [Step::Apply, Step::Verify] {
+        let world = World::with_new_web();
+        let id = dead_job(&world, Kind::Update, Some(step), Some(journal())).await;
+        let (restock, job) = settled(&world, &id).await;
+        assert_eq!((&job["outcome"], &job["result"]["updated"]), (&json!("interrupted"), &json!(true)), "{job}");
+        assert!(warning(&job).contains("finished"), "{job}");
+        assert_eq!((ran(&world), &job["result"]["services"][0]["service"]), (image_id("web new"), &json!("web")));
+        // It counts as an update: it can be rolled back.
+        restock.post("/api/apps/web/rollback").await.ok();
+        assert_eq!(ran(&world), old());
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_cannot_be_finished_is_taken_back() {
+    let world = World::with_web();
+    world.engine.publish_with(WEB, "web new", Life::Exits(1));
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!((&job["outcome"], &job["result"]["updated"]), (&json!("interrupted"), &json!(false)), "{job}");
+    assert!(warning(&job).contains("taken back"), "{job}");
+    assert_eq!(ran(&world), old());
+}
+
+#[tokio::test]
+async fn a_rollback_that_was_begun_is_finished() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::RollBack), Some(journal())).await;
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!(job["outcome"], "interrupted");
+    assert_eq!((ran(&world), world.docker.verbs("web")), (old(), vec!["config".into(), "up".into()]));
+}
+
+#[tokio::test]
+async fn what_neither_works_new_nor_old_is_failed() {
+    let world = World::with_new_web();
+    world.docker.on("web", "up", "fail 1 'no space left on device'");
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!((&job["state"], &job["outcome"]), (&json!("finished"), &json!("failed")));
+    assert!(job["error"]["message"].as_str().unwrap().contains("no space left"), "{job}");
+}
+
+#[tokio::test]
+async fn a_replacement_that_never_took_its_place_goes_away_first() {
+    let world = World::with_new_web();
+    let leftover = "0123456789ab_web-web-1";
+    world.engine.things(|things| {
+        let mut replacement = things.containers[0].clone();
+        (replacement.id, replacement.name, replacement.state) = ("f".repeat(64), leftover.into(), "created".into());
+        things.containers.push(replacement);
+    });
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!(job["outcome"], "interrupted");
+    assert!(world.engine.container(leftover).is_none());
+    assert_eq!(ran(&world), image_id("web new"));
+    let deleted = world.engine.requests().into_iter().filter(|request| request.starts_with("DELETE /containers/"));
+    assert_eq!(deleted.count(), 1);
+}
+
+#[tokio::test]
+async fn a_replacement_whose_original_is_gone_gets_its_name() {
+    let world = World::with_new_web();
+    world.engine.change("web-web-1", |container| {
+        container.name = "0123456789ab_web-web-1".into();
+        container.state = "created".into();
+    });
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!((&job["outcome"], ran(&world)), (&json!("interrupted"), image_id("web new")));
+    let requests = world.engine.requests();
+    assert!(requests.iter().any(|request| request.contains("/rename?name=web-web-1")), "{requests:#?}");
+}
+
+#[tokio::test]
+async fn whoever_works_on_the_app_next_settles_it_first() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let restock = world.restock().await;
+    assert_eq!(restock.post("/api/apps/web/update").await.ok()["outcome"], "unchanged");
+    assert_eq!(restock.get(&format!("/api/jobs/{id}")).await.ok()["outcome"], "interrupted");
+    assert_eq!(ran(&world), image_id("web new"));
+}
+
+#[tokio::test]
+async fn who_joins_a_job_of_another_process_that_dies_gets_an_update_all_the_same() {
+    let world = World::with_new_web();
+    let lock = restock::adapters::lock::Locks::new(&world.path("data")).try_target(&Target::App("web".into()));
+    let lock = lock.unwrap().unwrap();
+    let id = dead_job(&world, Kind::Update, Some(Step::Pull), None).await;
+    let restock = world.restock().await;
+    assert_eq!(restock.start_update("web").await, id, "joined");
+    let waiting = tokio::spawn(restock.post("/api/apps/web/update").into_future());
+    tokio::task::yield_now().await;
+    lock.release();
+    let result = waiting.await.unwrap().ok();
+    assert_eq!((result["outcome"].as_str(), result["job"] != json!(id)), (Some("updated"), true));
+    assert_eq!(restock.get(&format!("/api/jobs/{id}")).await.ok()["outcome"], "interrupted");
+}
+
+#[tokio::test]
+async fn an_app_that_is_gone_is_no_obstacle() {
+    let world = World::with_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    std::fs::remove_dir_all(world.path("apps/web")).unwrap();
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!(job["outcome"], "interrupted");
+    assert!(warning(&job).contains("gone"), "{job}");
+}
+
+#[tokio::test]
+async fn an_interrupted_down_is_not_told_as_if_nothing_had_happened() {
+    let world = World::with_web();
+    let id = dead_job(&world, Kind::Down, Some(Step::Apply), None).await;
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!(job["outcome"], "interrupted");
+    assert!(!warning(&job).contains("nothing had been touched"), "{job}");
+}

@@ -1,0 +1,143 @@
+//! New images that do not work, and a Compose that fails in the middle.
+
+use serde_json::json;
+
+use crate::world::{Life, WEB, World, image_id};
+
+fn old() -> String {
+    image_id(&format!("{WEB} old"))
+}
+
+/// An app whose new image lives as `life` says.
+fn with_bad_web(life: Life) -> World {
+    let world = World::with_web();
+    world.engine.publish_with(WEB, "web bad", life);
+    world
+}
+
+fn ups(world: &World) -> usize {
+    world.docker.verbs("web").iter().filter(|verb| *verb == "up").count()
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_work_is_taken_back_and_the_reason_is_told() {
+    for (life, reason) in [
+        (Life::Exits(3), "exited with code 3"),
+        (Life::Exits(0), "exited with code 0"),
+        (Life::Unhealthy, "no answer"),
+        (Life::Loops, "restarts in a loop"),
+    ] {
+        let world = with_bad_web(life);
+        let restock = world.restock().await;
+        let problem = restock.post("/api/apps/web/update").await.problem(500, "rolled_back");
+        assert_eq!((&problem["outcome"], &problem["updated"]), (&json!("rolled_back"), &json!(false)));
+        assert_eq!(problem["services"][0]["service"], "web");
+        assert_eq!((&problem["service"], &problem["app"]), (&json!("web"), &json!("web")));
+        assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");
+        assert_eq!(ups(&world), 2);
+        let container = world.engine.container("web-web-1").unwrap();
+        assert_eq!((container.image_id, container.state.as_str()), (old(), "running"));
+        assert_eq!(world.engine.things(|things| things.names[WEB].clone()), old(), "the tag is back as well");
+    }
+}
+
+#[tokio::test]
+async fn an_up_that_fails_is_taken_back_with_what_compose_said() {
+    let world = World::with_new_web();
+    world.docker.on(
+        "web",
+        "up",
+        "first && fail 1 'Error response from daemon: driver failed: port is already allocated'",
+    );
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rolled_back");
+    assert!(problem["detail"].as_str().unwrap().contains("port is already allocated"), "{problem}");
+    assert!(problem["stderr"].as_str().unwrap().contains("port is already allocated"), "{problem}");
+    assert!(problem["command"].as_str().unwrap().contains("up -d"), "{problem}");
+    assert_eq!(ups(&world), 2);
+    let requests = world.engine.requests();
+    let tags: Vec<_> = requests.iter().filter(|request| request.contains("/tag?")).collect();
+    // Protected under a name of its own; then the reference means it again.
+    assert_eq!(tags.len(), 2, "{tags:?}");
+    assert!(tags.iter().all(|tag| tag.contains(&old())) && tags[1].contains("registry.test"), "{tags:?}");
+}
+
+#[tokio::test]
+async fn an_up_that_is_killed_is_taken_back() {
+    let world = World::with_new_web();
+    world.docker.on("web", "up", "first && kill -9 $$");
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rolled_back");
+    assert!(problem["detail"].as_str().unwrap().contains("signal 9"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_rollback_that_does_not_work_is_failed_and_never_rolled_back() {
+    let world = World::with_new_web();
+    world.docker.on("web", "up", "fail 1 'no space left on device'");
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rollback_failed");
+    assert_eq!((&problem["outcome"], &problem["updated"]), (&json!("failed"), &json!(false)));
+
+    let world = with_bad_web(Life::Exits(1));
+    world.engine.things(|things| things.images.insert(old(), Life::Unhealthy));
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rollback_failed");
+    assert_eq!(problem["outcome"], "failed");
+}
+
+#[tokio::test]
+async fn a_failed_update_is_left_as_it_is_where_that_is_wanted() {
+    let by_query = with_bad_web(Life::Exits(1));
+    let restock = by_query.restock().await;
+    let problem = restock.post("/api/apps/web/update?rollback=false").await.problem(500, "update_failed");
+    assert_eq!((&problem["outcome"], ups(&by_query)), (&json!("failed"), 1));
+    assert_eq!(by_query.engine.container("web-web-1").unwrap().image_id, image_id("web bad"));
+
+    let by_file = World::new();
+    by_file.app("web").service("web", WEB).key("x-restock", json!({"rollback": false})).running();
+    by_file.engine.publish_with(WEB, "web bad", Life::Exits(1));
+    let restock = by_file.restock().await;
+    restock.post("/api/apps/web/update").await.problem(500, "update_failed");
+    assert_eq!(ups(&by_file), 1);
+}
+
+#[tokio::test]
+async fn all_that_changed_is_taken_back_when_one_service_fails() {
+    let world = World::new();
+    world.app("web").service("a", "registry.test/a:1").service("b", "registry.test/b:1").running();
+    world.engine.publish("registry.test/a:1", "a new");
+    world.engine.publish_with("registry.test/b:1", "b bad", Life::Exits(1));
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rolled_back");
+    assert_eq!(problem["services"].as_array().unwrap().len(), 2);
+    for service in ["a", "b"] {
+        let container = world.engine.container(&format!("web-{service}-1")).unwrap();
+        assert_eq!(container.image_id, image_id(&format!("registry.test/{service}:1 old")));
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_in_the_history() {
+    let world = with_bad_web(Life::Exits(1));
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rolled_back");
+    let history = restock.get("/api/apps/web/history").await.ok();
+    assert_eq!((&history[0]["id"], &history[0]["outcome"]), (&problem["job"], &json!("rolled_back")));
+    assert_eq!(history[0]["error"]["code"], "rolled_back");
+    // It was taken back, so there is nothing to roll back to.
+    restock.post("/api/apps/web/rollback").await.problem(409, "nothing_to_roll_back");
+}
+
+#[tokio::test]
+async fn up_is_never_ended_by_a_client_that_cancels_or_leaves() {
+    let world = World::with_new_web();
+    world.docker.on("web", "up", "wait_for up");
+    let restock = world.restock().await;
+    let job = restock.start_update("web").await;
+    world.docker.called("web", "up").await;
+    restock.delete(&format!("/api/jobs/{job}")).await.problem(409, "too_late_to_cancel");
+    world.docker.allow("up");
+    assert_eq!(restock.finished(&job).await["outcome"], "updated");
+    assert_eq!(ups(&world), 1);
+}

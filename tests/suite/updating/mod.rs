@@ -1,0 +1,11 @@
+//! The update of an app: what it runs, what it asks, and what becomes of everything that can go wrong.
+
+mod all;
+mod applying;
+mod failing;
+mod profiles;
+mod pulling;
+mod refusing;
+mod rolling_back;
+mod secrets;
+mod unchanged;

@@ -1,0 +1,43 @@
+//! Services of profiles: those that run are updated, those that do not are left alone.
+
+use serde_json::json;
+
+use crate::world::{World, image_id};
+
+const DEBUG: &str = "registry.test/debug:1";
+
+/// `config` shows the service `debug` only when its profile is switched on.
+fn world(debug_runs: bool) -> World {
+    let world = World::new();
+    let debug = json!({"image": DEBUG, "profiles": ["debug"]});
+    let app = world.app("web").service("web", "registry.test/web:1").service_with("debug", debug);
+    app.file("without.json", r#"{"name": "web", "services": {"web": {"image": "registry.test/web:1"}}}"#).running();
+    world.docker.on("web", "config", "case $args in *--profile*) ;; *) cat without.json; exit ;; esac");
+    if !debug_runs {
+        world.engine.things(|things| things.containers.retain(|container| container.service != "debug"));
+    }
+    world.engine.publish(DEBUG, "debug new");
+    world
+}
+
+#[tokio::test]
+async fn a_profile_that_a_running_service_belongs_to_is_switched_on() {
+    let world = world(true);
+    let restock = world.restock().await;
+    let result = restock.post("/api/apps/web/update").await.ok();
+    assert_eq!((&result["outcome"], &result["services"][0]["service"]), (&json!("updated"), &json!("debug")));
+    assert_eq!(world.engine.container("web-debug-1").unwrap().image_id, image_id("debug new"));
+    let calls = world.docker.calls("web");
+    let pulled = |call: &String| call.contains("--profile debug") && call.ends_with("pull --ignore-buildable debug");
+    assert!(calls.iter().any(pulled), "{calls:#?}");
+    assert!(calls.iter().any(|call| call.contains("--profile debug") && call.contains(" up -d ")), "{calls:#?}");
+}
+
+#[tokio::test]
+async fn a_profile_that_nothing_runs_of_is_neither_pulled_nor_started() {
+    let world = world(false);
+    let restock = world.restock().await;
+    assert_eq!(restock.post("/api/apps/web/update").await.ok()["outcome"], "unchanged");
+    assert!(world.docker.calls("web").iter().all(|call| !call.contains("--profile")));
+    assert!(world.engine.container("web-debug-1").is_none());
+}

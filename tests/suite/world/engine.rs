@@ -1,0 +1,225 @@
+//! A Docker Engine that is not one: it answers on a unix socket, and tells what it was asked.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::things::{Container, Life, Things, canonical};
+
+/// The engine of one world. It stops with the test's runtime.
+pub struct Engine {
+    shared: Arc<Shared>,
+    server: Mutex<Option<Server>>,
+}
+
+struct Server {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    socket: PathBuf,
+    /// Where the fake `docker` notes what it has done.
+    done: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    things: Things,
+    /// How many lines of `done` have been read.
+    read: usize,
+    requests: Vec<String>,
+    /// The beginning of the path of the last request that is answered, and what ends the rest.
+    last_request: Option<(String, CancellationToken)>,
+    /// What is answered to a path instead of the truth.
+    instead: HashMap<String, (u16, Value)>,
+}
+
+impl Engine {
+    /// Starts to listen on `socket`.
+    pub fn start(socket: PathBuf, done: PathBuf) -> Self {
+        let shared = Arc::new(Shared { socket, done, inner: Mutex::default() });
+        let engine = Self { shared, server: Mutex::new(None) };
+        engine.come_back();
+        engine
+    }
+
+    /// Listens again after [`Engine::go_away`].
+    pub fn come_back(&self) {
+        let listener = UnixListener::bind(&self.shared.socket).unwrap();
+        let routes = Router::new().fallback(answer).with_state(self.shared.clone());
+        let stop = CancellationToken::new();
+        let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let task = tokio::spawn(async move { serve.await.unwrap() });
+        *self.server.lock().unwrap() = Some(Server { stop, task });
+    }
+
+    /// Closes every connection and takes the socket away.
+    pub async fn go_away(&self) {
+        self.server.lock().unwrap().as_ref().unwrap().stop.cancel();
+        self.gone().await;
+    }
+
+    /// Goes away as soon as a request has been answered whose path begins like this; [`Engine::gone`] waits for it.
+    pub fn go_away_after(&self, path: &str) {
+        let stop = self.server.lock().unwrap().as_ref().unwrap().stop.clone();
+        self.shared.caught_up().last_request = Some((path.to_owned(), stop));
+    }
+
+    /// Waits until it has gone.
+    pub async fn gone(&self) {
+        let task = self.server.lock().unwrap().take().unwrap().task;
+        super::soon("the engine's end", task).await.unwrap();
+        std::fs::remove_file(&self.shared.socket).unwrap();
+    }
+
+    /// Gives `reference` a new meaning: an image whose containers run on.
+    pub fn publish(&self, reference: &str, label: &str) {
+        self.publish_with(reference, label, Life::Runs);
+    }
+
+    /// The same with an image whose containers live as `life` says.
+    pub fn publish_with(&self, reference: &str, label: &str, life: Life) {
+        self.things(|things| things.publish(reference, label, life));
+    }
+
+    /// Looks at or changes what there is.
+    pub fn things<T>(&self, look: impl FnOnce(&mut Things) -> T) -> T {
+        look(&mut self.shared.caught_up().things)
+    }
+
+    /// A container by its name.
+    pub fn container(&self, name: &str) -> Option<Container> {
+        self.things(|things| things.containers.iter().find(|container| container.name == name).cloned())
+    }
+
+    /// Changes a container.
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut Container)) {
+        self.things(|things| change(things.containers.iter_mut().find(|container| container.name == name).unwrap()));
+    }
+
+    /// From now on answers a request for `path` (with its query) with `value`.
+    pub fn answer_instead(&self, path: &str, status: u16, value: Value) {
+        self.shared.caught_up().instead.entry(path.to_owned()).or_insert((status, value));
+    }
+
+    /// What was asked since the last time: `METHOD /path?query`.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.caught_up().requests)
+    }
+}
+
+impl Shared {
+    /// The state, with everything in it that Compose has done by now.
+    fn caught_up(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner.lock().unwrap();
+        let done = std::fs::read_to_string(&self.done).unwrap_or_default();
+        for line in done.lines().skip(inner.read) {
+            inner.things.compose_did(line);
+        }
+        inner.read = done.lines().count();
+        inner
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, body: Bytes) -> Response {
+    let mut inner = shared.caught_up();
+    inner.requests.push(format!("{method} {uri}"));
+    let asked = uri.to_string();
+    if let Some((_, stop)) = inner.last_request.take_if(|(path, _)| asked.starts_with(path.as_str())) {
+        stop.cancel();
+    }
+    if let Some((status, value)) = inner.instead.get(&asked) {
+        return (StatusCode::from_u16(*status).unwrap(), axum::Json(value)).into_response();
+    }
+    let query: Vec<(String, String)> =
+        url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let value = |key: &str| query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
+    let path = uri.path().trim_start_matches('/');
+    let (kind, rest) = path.split_once('/').unwrap_or((path, ""));
+    let (name, verb) = rest.rsplit_once('/').unwrap_or((rest, ""));
+    let things = &mut inner.things;
+    match (method.as_str(), kind, name, verb) {
+        ("GET", "version", ..) => axum::Json(json!({"Version": "28.5.2", "ApiVersion": "1.51"})).into_response(),
+        ("GET", "containers", "json", _) => list(things, value("filters")),
+        ("GET", "containers", id, "json") => {
+            let found = things.containers.iter().find(|container| container.id == id || container.name == id);
+            found
+                .map_or_else(|| missing("container", id), |container| axum::Json(container.inspected()).into_response())
+        }
+        ("DELETE", "containers", id, _) => {
+            things.containers.retain(|container| container.id != id);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        ("POST", "containers", id, "rename") => {
+            let found = things.containers.iter_mut().find(|container| container.id == id).unwrap();
+            found.name = value("name").unwrap().to_owned();
+            StatusCode::NO_CONTENT.into_response()
+        }
+        ("GET", "images", "json", _) => axum::Json(images(things)).into_response(),
+        ("GET", "images", name, "json") => image(things, name),
+        ("POST", "images", name, "tag") => tag(things, name, value("repo").unwrap(), value("tag").unwrap()),
+        ("DELETE", "images", name, verb) => {
+            let name = if verb.is_empty() { name.to_owned() } else { format!("{name}/{verb}") };
+            things.names.remove(&canonical(&name));
+            axum::Json(json!([{"Untagged": name}])).into_response()
+        }
+        ("POST", "volumes", "create", _) => {
+            let asked: Value = serde_json::from_slice(&body).unwrap();
+            things.volumes.insert(asked["Name"].as_str().unwrap().to_owned());
+            (StatusCode::CREATED, axum::Json(asked)).into_response()
+        }
+        ("GET", "volumes", name, _) if things.volumes.contains(name) => {
+            axum::Json(json!({ "Name": name })).into_response()
+        }
+        ("GET", "volumes", name, _) => missing("volume", name),
+        _ => missing("page", path),
+    }
+}
+
+fn missing(kind: &str, name: &str) -> Response {
+    (StatusCode::NOT_FOUND, axum::Json(json!({ "message": format!("no such {kind}: {name}") }))).into_response()
+}
+
+fn list(things: &Things, filters: Option<&str>) -> Response {
+    let filters: Value = filters.map(|text| serde_json::from_str(text).unwrap()).unwrap_or_default();
+    let project = filters["label"][0].as_str().and_then(|label| label.strip_prefix("com.docker.compose.project="));
+    let shown = things.containers.iter().filter(|container| project.is_none_or(|name| name == container.project));
+    axum::Json(shown.map(Container::listed).collect::<Vec<_>>()).into_response()
+}
+
+fn images(things: &Things) -> Vec<Value> {
+    let names = |id: &String| -> Vec<String> {
+        let own = things.names.iter().filter(|(_, known)| *known == id);
+        own.map(|(name, _)| name.trim_start_matches("docker.io/library/").to_owned()).collect()
+    };
+    things.images.keys().map(|id| json!({"Id": id, "RepoTags": names(id), "RepoDigests": []})).collect()
+}
+
+fn image(things: &Things, name: &str) -> Response {
+    match things.find_image(name) {
+        Some(id) => axum::Json(json!({"Id": id, "RepoDigests": [], "Config": {"Labels": {}}})).into_response(),
+        None => missing("image", name),
+    }
+}
+
+fn tag(things: &mut Things, image: &str, repository: &str, tag: &str) -> Response {
+    match things.find_image(image).cloned() {
+        Some(id) => {
+            things.names.insert(canonical(&format!("{repository}:{tag}")), id);
+            StatusCode::CREATED.into_response()
+        }
+        None => missing("image", image),
+    }
+}

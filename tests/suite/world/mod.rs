@@ -1,0 +1,98 @@
+//! A world for one test: a directory with apps and data, a fake engine, a fake `docker`, and a Restock between them.
+
+mod app;
+mod client;
+mod docker;
+mod engine;
+mod restock;
+mod stream;
+mod things;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use app::App;
+pub use docker::Docker;
+pub use engine::Engine;
+pub use restock::{Options, Service};
+pub use stream::Event;
+pub use things::{Life, image_id};
+
+/// The image of the app `web`.
+pub const WEB: &str = "registry.test/web:1";
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything outside Restock. Goes away with the test.
+pub struct World {
+    dir: tempfile::TempDir,
+    pub engine: Engine,
+    pub docker: Docker,
+}
+
+impl World {
+    /// No apps, an engine that has nothing, a `docker` that works.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("restock-suite-").tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("apps")).unwrap();
+        let docker = Docker::new(dir.path());
+        docker.install();
+        let engine = Engine::start(dir.path().join("engine.sock"), dir.path().join("done"));
+        Self { dir, engine, docker }
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// An app that is yet to be described.
+    pub fn app(&self, name: &str) -> App<'_> {
+        App::new(self, name)
+    }
+
+    /// An app `web` with one service `web` that runs [`WEB`].
+    pub fn with_web() -> Self {
+        let world = Self::new();
+        world.app("web").service("web", WEB).running();
+        world
+    }
+
+    /// The same, and [`WEB`] means a new image since.
+    pub fn with_new_web() -> Self {
+        let world = Self::with_web();
+        world.engine.publish(WEB, "web new");
+        world
+    }
+
+    /// A Restock with nothing remembered, or with what one before it in this world has left.
+    pub async fn restock(&self) -> Service {
+        self.restock_with(Options::default()).await
+    }
+
+    pub async fn restock_with(&self, options: Options) -> Service {
+        Service::start(self, options).await
+    }
+}
+
+/// Waits for what has to happen, and fails the test when it does not.
+pub async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Waits until `look` gives something.
+pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    soon(what, async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

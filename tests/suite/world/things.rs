@@ -1,0 +1,179 @@
+//! What the fake engine has: containers, images and volumes, and what Compose's verbs make of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use restock::domain::image::ImageReference;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// A container; its fields are what tests change.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    pub project: String,
+    pub service: String,
+    /// The project's directory, as Compose notes it.
+    pub dir: String,
+    /// The reference it was made from.
+    pub image: String,
+    pub image_id: String,
+    pub state: String,
+    pub life: Life,
+}
+
+/// What becomes of the containers of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Runs on, without a healthcheck.
+    Runs,
+    Healthy,
+    Unhealthy,
+    Exits(i64),
+    /// Is found running between two of many restarts.
+    Loops,
+}
+
+/// Everything there is.
+#[derive(Debug, Default)]
+pub struct Things {
+    pub containers: Vec<Container>,
+    /// How containers of an image live, by the image's ID.
+    pub images: BTreeMap<String, Life>,
+    /// What each reference means: canonical form to ID.
+    pub names: BTreeMap<String, String>,
+    pub volumes: BTreeSet<String>,
+    made: usize,
+}
+
+/// The ID of the image that tests call `label`.
+pub fn image_id(label: &str) -> String {
+    format!("sha256:{}", hex(label))
+}
+
+pub fn canonical(reference: &str) -> String {
+    reference.parse::<ImageReference>().unwrap().canonical()
+}
+
+fn hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Things {
+    /// Gives `reference` a new meaning.
+    pub fn publish(&mut self, reference: &str, label: &str, life: Life) {
+        self.images.insert(image_id(label), life);
+        self.names.insert(canonical(reference), image_id(label));
+    }
+
+    /// The image that a reference or an ID means.
+    pub fn find_image(&self, reference: &str) -> Option<&String> {
+        if self.images.contains_key(reference) {
+            return self.images.get_key_value(reference).map(|(id, _)| id);
+        }
+        let name = self.names.get(&reference.parse::<ImageReference>().ok()?.canonical())?;
+        self.images.contains_key(name).then_some(name)
+    }
+
+    /// Does what a call of Compose that ended well has done: `directory TAB verb and its arguments`.
+    pub fn compose_did(&mut self, line: &str) {
+        let (dir, call) = line.split_once('\t').unwrap();
+        let mut words = call.split(' ');
+        match words.next() {
+            Some("up") => {
+                let words: Vec<_> = words.collect();
+                let after = words.iter().position(|word| *word == "--no-deps").map_or(words.len(), |at| at + 1);
+                self.follow(dir, &words[after..], !words.contains(&"--no-start"));
+            }
+            Some("create") => self.follow(dir, &[], false),
+            Some("down") => self.containers.retain(|container| container.dir != dir),
+            _ => {}
+        }
+    }
+
+    /// Makes the containers of `services` (none: all) follow the Compose file in `dir`.
+    fn follow(&mut self, dir: &str, services: &[&str], start: bool) {
+        let file = std::fs::read(Path::new(dir).join("compose.yaml")).unwrap();
+        let project: Value = serde_json::from_slice(&file).unwrap();
+        let chosen = |name: &String| services.is_empty() || services.contains(&name.as_str());
+        for (service, value) in project["services"].as_object().unwrap().iter().filter(|(name, _)| chosen(name)) {
+            let name = project["name"].as_str().unwrap();
+            let image = value["image"].as_str().unwrap();
+            self.follow_service(dir, name, service, image, start);
+        }
+    }
+
+    pub fn follow_service(&mut self, dir: &str, project: &str, service: &str, image: &str, start: bool) {
+        let Some(image_id) = self.find_image(image).cloned() else { return };
+        let life = self.images[&image_id];
+        let own = |container: &Container| container.dir == dir && container.service == service;
+        if !self.containers.iter().any(|container| own(container) && container.image_id == image_id) {
+            self.containers.retain(|container| !own(container));
+            self.made += 1;
+            self.containers.push(Container {
+                id: hex(&format!("container {}", self.made)),
+                name: format!("{project}-{service}-1"),
+                project: project.to_owned(),
+                service: service.to_owned(),
+                dir: dir.to_owned(),
+                image: image.to_owned(),
+                image_id,
+                state: "created".into(),
+                life,
+            });
+        }
+        for container in self.containers.iter_mut().filter(|container| start && own(container)) {
+            container.state = if matches!(life, Life::Exits(_)) { "exited".into() } else { "running".into() };
+        }
+    }
+}
+
+impl Container {
+    /// Its element of the list of containers.
+    pub fn listed(&self) -> Value {
+        json!({
+            "Id": self.id, "Names": [format!("/{}", self.name)], "Image": self.image, "ImageID": self.image_id,
+            "State": self.state, "Status": self.status(), "Labels": self.labels(),
+        })
+    }
+
+    /// Its inspection.
+    pub fn inspected(&self) -> Value {
+        let (restarts, code) = match self.life {
+            Life::Loops => (7, 1),
+            Life::Exits(code) => (0, code),
+            _ => (0, 0),
+        };
+        let health = match self.life {
+            Life::Healthy => json!({"Status": "healthy", "Log": []}),
+            Life::Unhealthy => json!({"Status": "unhealthy", "Log": [{"ExitCode": 1, "Output": "no answer"}]}),
+            _ => Value::Null,
+        };
+        json!({
+            "Id": self.id, "Name": format!("/{}", self.name), "Image": self.image_id, "RestartCount": restarts,
+            "State": {
+                "Status": self.state, "ExitCode": code, "Error": "", "StartedAt": "2026-01-02T03:04:05Z", "Health": health,
+            },
+            "Config": {"Image": self.image, "Labels": self.labels()},
+            "HostConfig": {"RestartPolicy": {"Name": "no"}},
+        })
+    }
+
+    fn status(&self) -> &'static str {
+        match (self.state.as_str(), self.life) {
+            ("running", Life::Healthy) => "Up 3 seconds (healthy)",
+            ("running", Life::Unhealthy) => "Up 3 seconds (unhealthy)",
+            ("running", _) => "Up 3 seconds",
+            _ => "Exited (0) 3 seconds ago",
+        }
+    }
+
+    fn labels(&self) -> Value {
+        json!({
+            "com.docker.compose.project": self.project, "com.docker.compose.service": self.service,
+            "com.docker.compose.project.working_dir": self.dir, "com.docker.compose.oneoff": "False",
+            "com.docker.compose.container-number": "1",
+        })
+    }
+}
