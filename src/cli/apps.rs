@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::output::{failed, json, print, table};
+use super::output::{failed, json, print, table, time};
+use crate::domain::policy::Policy;
 use crate::usecases::Restock;
+use crate::usecases::auto_update::ScheduleView;
 use crate::views::AppView;
 
 /// Lists the apps with state and last known freshness.
@@ -21,14 +23,19 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
         println!("no apps in {}", restock.apps.root().display());
         return ExitCode::SUCCESS;
     }
-    let mut rows = table(&["APP", "STATE", "SERVICES", "STATUS", "AUTO-UPDATE"]);
+    let schedule = match restock.schedule().await {
+        Ok(schedule) => schedule,
+        Err(error) => return failed(&error, as_json),
+    };
+    let mut rows = table(&["APP", "STATE", "SERVICES", "STATUS", "AUTO-UPDATE", "NEXT"]);
     for app in &apps {
         rows.add_row([
             app.name.to_string(),
             word(&app.state),
             services(app),
             app.status.map_or_else(|| "-".into(), |status| word(&status)),
-            app.auto_update.clone().unwrap_or_else(|| "-".into()),
+            app.auto_update.map_or_else(|| "-".into(), |policy| policy.to_string()),
+            next(&schedule, app).map_or_else(|| "-".into(), time),
         ]);
     }
     print(&rows);
@@ -38,6 +45,13 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// When a pass looks at the app next; never when no policy marks it, or when no service keeps the schedule.
+fn next(schedule: &ScheduleView, app: &AppView) -> Option<jiff::Timestamp> {
+    app.auto_update.filter(|policy| *policy != Policy::Disabled)?;
+    let own = schedule.apps.iter().find(|own| own.app == app.name).map(|own| own.next);
+    own.or(schedule.next).filter(|next| *next > jiff::Timestamp::now())
 }
 
 fn services(app: &AppView) -> String {

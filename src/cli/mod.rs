@@ -1,6 +1,7 @@
 //! The command line: one function a verb; tables and bars for people, JSON for programs.
 
 mod apps;
+mod auto_update;
 mod check;
 mod history;
 mod output;
@@ -11,9 +12,10 @@ mod update;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{CommonOptions, ServeOptions, Settings};
+use crate::domain::policy::Policy;
 
 /// Updates Docker Compose apps, proves that the new containers work, and takes the update back when they do not.
 #[derive(Parser)]
@@ -47,6 +49,10 @@ enum Command {
         /// The app
         app: String,
     },
+    /// Run one pass over everything that a policy marks
+    AutoUpdate(AutoUpdateArgs),
+    /// Show or set the policy of an app
+    Policy(PolicyArgs),
     /// Show what was done, when, and with what outcome
     History(HistoryArgs),
 }
@@ -77,6 +83,50 @@ struct UpdateArgs {
     /// Leave a failed update as it is
     #[arg(long)]
     no_rollback: bool,
+}
+
+/// What `restock auto-update` takes.
+#[derive(Args)]
+struct AutoUpdateArgs {
+    /// Only show what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Whether to take back what fails
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    rollback: bool,
+}
+
+/// What `restock policy` takes.
+#[derive(Args)]
+struct PolicyArgs {
+    /// The app
+    app: String,
+    /// What holds from now on, above the app's file and labels; without it the policy is only shown
+    policy: Option<Wanted>,
+}
+
+/// A policy to set.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Wanted {
+    /// Ask the registry, and update when it has a newer image
+    Registry,
+    /// Update when the image on this machine is newer; pull nothing
+    Local,
+    /// Leave the app alone
+    Disabled,
+    /// Let the app's file and labels speak
+    Unset,
+}
+
+impl Wanted {
+    fn policy(self) -> Option<Policy> {
+        match self {
+            Self::Registry => Some(Policy::Registry),
+            Self::Local => Some(Policy::Local),
+            Self::Disabled => Some(Policy::Disabled),
+            Self::Unset => None,
+        }
+    }
 }
 
 /// What `restock history` takes.
@@ -110,6 +160,8 @@ impl Cli {
             Command::Check(args) => check::check(&restock, args, self.json).await,
             Command::Update(args) => update::update(&restock, args, self.json).await,
             Command::Rollback { app } => update::roll_back(&restock, app, self.json).await,
+            Command::AutoUpdate(args) => auto_update::auto_update(&restock, args, self.json).await,
+            Command::Policy(args) => auto_update::policy(&restock, args, self.json).await,
             Command::History(args) => history::history(&restock, args, self.json).await,
         }
     }

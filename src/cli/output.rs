@@ -12,7 +12,7 @@ use crate::views::Problem;
 /// Wrong usage.
 const USAGE: u8 = 2;
 /// The update failed, and what ran before runs again.
-const ROLLED_BACK: u8 = 3;
+pub const ROLLED_BACK: u8 = 3;
 /// Enough of an image ID to tell two apart; the Docker CLI shows as much.
 const SHORT: usize = 12;
 

@@ -47,6 +47,7 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     };
     tracing::info!(listen = %serving.listen, apps = %settings.apps.display(), "Restock is serving");
     tokio::spawn(look_around(restock.clone()));
+    tokio::spawn(restock.clone().keep_schedule(serving.schedule, serving.run_missed));
     let login = serving.login.map(|login| (login.user, login.password));
     let access = Access::new(login, keys, restock.store.clone());
     let http = Http::new(restock.clone(), access, serving.allowed_hosts);

@@ -40,6 +40,8 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             keep: settings.keep,
             pull_timeout: settings.pull_timeout,
             concurrency: settings.concurrency,
+            window: settings.window.clone(),
+            zone: settings.timezone.clone(),
         },
         apps: AppsDir::new(settings.apps.clone()),
         engine: Engine::new(settings.docker_host.clone())?,

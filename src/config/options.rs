@@ -73,6 +73,9 @@ pub struct ServeOptions {
     /// When to update what a policy marks: a cron expression [default: never]
     #[arg(long, value_name = "CRON")]
     pub schedule: Option<String>,
+    /// Make up at the start for a scheduled pass that was due while the service did not run
+    #[arg(long)]
+    pub run_missed: bool,
     /// How long running jobs may take to reach a safe point when the service is stopped [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub shutdown_grace: Option<String>,

@@ -11,6 +11,7 @@ use super::options::{CommonOptions, ServeOptions};
 use super::secret::Secret;
 use super::settings::{Settings, duration};
 use super::sources::{Origin, Sources};
+use crate::domain::schedule::Schedule;
 
 const DEFAULT_LISTEN: Listen = Listen::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8099));
 const PASSWORD: &str = "RESTOCK_PASSWORD";
@@ -46,8 +47,10 @@ pub struct ServeSettings {
     /// One key a line; not read yet.
     pub api_key_file: Option<PathBuf>,
     pub docker_api: DockerApi,
-    /// A cron expression, unchecked; `None` means that nothing happens by itself.
-    pub schedule: Option<String>,
+    /// When a pass over everything that a policy marks begins; `None` means never by itself.
+    pub schedule: Option<Schedule>,
+    /// A pass that was due while the service did not run is made up for at its start.
+    pub run_missed: bool,
     /// How long running jobs may take to reach a safe point at the end.
     pub shutdown_grace: Duration,
     /// Host names, in lower case and without port, that browsers may use.
@@ -71,7 +74,7 @@ impl ServeSettings {
     ) -> Result<(Settings, Self), Vec<String>> {
         let mut sources = Sources::read(common, serve, env);
         let settings = Settings::of(&mut sources);
-        let serve = Self::of(&mut sources);
+        let serve = Self::of(&mut sources, &settings);
         sources.finish((settings, serve))
     }
 
@@ -80,13 +83,14 @@ impl ServeSettings {
         self.login.is_some() || self.api_key_file.is_some()
     }
 
-    fn of(sources: &mut Sources<'_>) -> Self {
+    fn of(sources: &mut Sources<'_>, common: &Settings) -> Self {
         let mut settings = Self {
             listen: sources.parse("listen", str::parse).unwrap_or(DEFAULT_LISTEN),
             login: login(sources),
             api_key_file: sources.path("api-key-file"),
             docker_api: DockerApi::Off,
-            schedule: sources.text("schedule"),
+            schedule: sources.parse("schedule", |text| Schedule::parse(text, common.timezone.clone())),
+            run_missed: sources.parse("run-missed", switch).unwrap_or(false),
             shutdown_grace: sources.parse("shutdown-grace", duration).unwrap_or(Duration::from_secs(30)),
             allowed_hosts: allowed_hosts(sources),
         };

@@ -33,6 +33,7 @@ fn the_defaults_are_those_of_the_documentation() {
         api_key_file: None,
         docker_api: DockerApi::ReadOnly,
         schedule: None,
+        run_missed: false,
         shutdown_grace: Duration::from_secs(30),
         allowed_hosts: vec![],
     };
@@ -130,5 +131,8 @@ fn hosts_can_be_repeated_and_are_plain_names() {
 fn yaml_words_are_read_as_they_are_written() {
     let config = file("docker-api: off\ninsecure_no_auth: true\nlisten: 0.0.0.0:80\nschedule: 0 4 * * *\n");
     let serve = resolve(&["--config", config.path().to_str().unwrap()], &[]).unwrap();
-    assert_eq!((serve.docker_api, serve.schedule.as_deref()), (DockerApi::Off, Some("0 4 * * *")));
+    assert_eq!(
+        (serve.docker_api, serve.schedule.map(|schedule| schedule.to_string())),
+        (DockerApi::Off, Some("0 4 * * *".into()))
+    );
 }

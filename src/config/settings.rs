@@ -5,11 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::docker;
 use super::environment::Environment;
 use super::options::{CommonOptions, ServeOptions};
 use super::sources::Sources;
 use crate::adapters::engine::DockerHost;
+use crate::domain::window::Window;
 
 const MAX_CONCURRENCY: usize = 64;
 
@@ -44,10 +47,10 @@ pub struct Settings {
     pub pull_timeout: Duration,
     /// How many apps are worked on at once.
     pub concurrency: usize,
-    /// The zone of schedule and window, unchecked; `None` means the system's.
-    pub timezone: Option<String>,
-    /// When scheduled updates may be applied, unchecked; `None` means always.
-    pub window: Option<String>,
+    /// The zone of schedules and window.
+    pub timezone: TimeZone,
+    /// When passes may apply what they find; `None` means always.
+    pub window: Option<Window>,
     child_environment: Environment,
 }
 
@@ -83,8 +86,8 @@ impl Settings {
             keep: sources.parse("keep", duration).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
             pull_timeout: sources.parse("pull-timeout", positive).unwrap_or(Duration::from_secs(30 * 60)),
             concurrency: sources.parse("concurrency", concurrency).unwrap_or(4),
-            timezone: sources.text("timezone"),
-            window: sources.text("window"),
+            timezone: sources.parse("timezone", zone).unwrap_or_else(TimeZone::system),
+            window: sources.parse("window", str::parse),
         }
     }
 
@@ -121,6 +124,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 fn positive(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|time| if time.is_zero() { Err("it has to be longer than 0s".into()) } else { Ok(time) })
+}
+
+fn zone(name: &str) -> Result<TimeZone, &'static str> {
+    TimeZone::get(name).map_err(|_| "no time zone that is known here; write one like Europe/Berlin or UTC")
 }
 
 fn concurrency(text: &str) -> Result<usize, String> {

@@ -34,7 +34,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((settings.health_timeout, settings.settle), (seconds(60), seconds(5)));
     assert_eq!((settings.keep, settings.pull_timeout), (seconds(7 * 86400), seconds(1800)));
     assert_eq!(settings.concurrency, 4);
-    assert_eq!((settings.timezone, settings.window), (None, None));
+    assert_eq!((settings.timezone, settings.window), (jiff::tz::TimeZone::system(), None));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_data_directory_follows_xdg() {
 fn every_mistake_is_told_with_its_origin() {
     let file = "keep: forever\nfoo: 1\nsettle: [1s, 2s]\nlog: {a: b}\nwindow: 1\npull-timeout: 1m\npull_timeout: 2m\n";
     let env = [("RESTOCK_CONCURRENCY", "65"), ("RESTOCK_LOG_FORMAT", "xml"), ("DOCKER_HOST", "ssh://x")];
-    let args = ["--health-timeout", "0s", "--apps", ""];
+    let args = ["--health-timeout", "0s", "--apps", "", "--timezone", "Europe/Nowhere"];
     let mistakes = resolve(&args, &env, Some(file)).unwrap_err();
     let expected = [
         "--health-timeout (command line): `0s`: it has to be longer",
@@ -82,6 +82,8 @@ fn every_mistake_is_told_with_its_origin() {
         "`foo` in ",
         "restock.yaml): takes one value",
         "`log` in ",
+        "restock.yaml): `1`: `1` is no window; write one as",
+        "--timezone (command line): `Europe/Nowhere`: no time zone that is known here",
         "`pull_timeout` in ",
         "DOCKER_HOST: ssh://x",
     ];

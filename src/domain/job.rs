@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::app::ServiceName;
 use super::image::ImageId;
 use super::plan::Skipped;
+use super::report::PassReport;
 
 /// The identity of a job: a ULID, so that jobs sort by their start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -243,6 +244,9 @@ pub struct JobResult {
     /// Things the caller should know though the job succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What a pass over everything that a policy marks did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<PassReport>,
 }
 
 /// Why a job did not succeed: what a person needs to read, and nothing secret.

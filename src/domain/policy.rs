@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::ImageReference;
+
 /// What a schedule does with an app or container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,6 +95,27 @@ pub fn decide(
     first.map(|(said, source)| Ok((said.parse()?, source))).transpose()
 }
 
+/// Whether `registry` can follow a reference: it must name its registry and a tag, and no digest. Podman's rule, for the
+/// sake of references that mean the same everywhere.
+///
+/// # Errors
+/// What is missing, and the reference as it should be written.
+pub fn followable(image: &str) -> Result<(), String> {
+    let reference: ImageReference =
+        image.parse().map_err(|_| format!("`{image}` is no image reference, so there is nothing to follow"))?;
+    if reference.digest().is_some() {
+        return Err(format!("`{image}` is pinned by its digest: take the digest away to follow the tag"));
+    }
+    let qualified = image.starts_with(&format!("{}/", reference.domain()));
+    if qualified && reference.tag().is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "`{image}` is not fully qualified, as the policy `registry` needs it: write `{}`",
+        reference.canonical()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +138,24 @@ mod tests {
         let watchtower = labels(None, None, Some("true"));
         assert_eq!(decide(None, None, &watchtower), Ok(Some((Policy::Registry, Source::WatchtowerLabel))));
         assert_eq!(decide(None, None, &PolicyLabels::default()), Ok(None));
+    }
+
+    #[test]
+    fn only_a_full_reference_with_a_tag_can_be_followed() {
+        for image in ["docker.io/library/nginx:1", "localhost/web:1", "127.0.0.1:5000/demo/web:latest"] {
+            assert_eq!(followable(image), Ok(()), "{image}");
+        }
+        let pinned = format!("registry.test/web:1@sha256:{}", "ab".repeat(32));
+        let cases = [
+            ("nginx:1", "write `docker.io/library/nginx:1`"),
+            ("registry.test/web", "write `registry.test/web:latest`"),
+            (pinned.as_str(), "pinned by its digest"),
+            (&"ab".repeat(32), "no image reference"),
+        ];
+        for (image, expected) in cases {
+            let reason = followable(image).unwrap_err();
+            assert!(reason.contains(expected), "{image}: {reason}");
+        }
     }
 
     #[test]

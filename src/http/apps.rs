@@ -13,9 +13,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::params::{Body, Name, Query, Reply};
 use super::problem::{Failure, json_of};
+use super::reply::{answer, detached};
 use super::router::Http;
-use super::stream::job_stream;
-use crate::domain::job::Job;
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind};
 use crate::usecases::Restock;
@@ -59,7 +58,7 @@ pub async fn update(
 }
 
 fn update_options(query: &Query) -> Result<UpdateOptions, Failure> {
-    Ok(UpdateOptions { no_rollback: !query.flag("rollback", true)?, services: query.all("service")? })
+    Ok(UpdateOptions { no_rollback: !query.flag("rollback", true)?, services: query.all("service")?, prepared: None })
 }
 
 pub async fn roll_back(
@@ -92,50 +91,6 @@ pub async fn down(State(http): State<Http>, name: Name, query: Query, headers: H
         async move { restock.start_down(&name).await }
     })
     .await
-}
-
-/// Starts or joins a job and answers as the client wishes. The job goes on when the client goes away.
-async fn answer<S, F>(http: &Http, headers: &HeaderMap, start: S) -> Result<Response, Failure>
-where
-    S: Fn(Arc<Restock>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Ticket, Error>> + Send + 'static,
-{
-    let restock = http.restock.clone();
-    match Reply::of(headers) {
-        Reply::Wait => {
-            let job = detached(async move { restock.run_to_end(|| start(restock.clone())).await }).await?;
-            ended(&job)
-        }
-        Reply::Async => {
-            let ticket = detached(start(restock.clone())).await?;
-            let job = restock.job(ticket.id()).await?;
-            let location = format!("/api/jobs/{}", job.id);
-            let headers = [
-                (header::LOCATION, location.as_str()),
-                (header::HeaderName::from_static("preference-applied"), "respond-async"),
-            ];
-            Ok((StatusCode::ACCEPTED, headers, axum::Json(&job)).into_response())
-        }
-        Reply::Stream => {
-            let ticket = detached(start(restock.clone())).await?;
-            Ok(job_stream(restock, ticket.id().clone(), None))
-        }
-    }
-}
-
-/// Runs work that must not end with the request's connection.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let worked = tokio::spawn(work).await;
-    worked.unwrap_or_else(|panic| Err(Error::new(Kind::Internal, "defect", format!("the work broke off: {panic}"))))
-}
-
-fn ended(job: &Job) -> Result<Response, Failure> {
-    match Problem::of_job(job) {
-        Some(problem) => Err(problem.into()),
-        None => Ok(json_of(&job.result)),
-    }
 }
 
 /// The body of `POST /api/apps/update`.

@@ -74,7 +74,7 @@ pub async fn action(State(http): State<Http>, method: Method, Path(rest): Path<S
     match action {
         "update" => {
             only(&method, Method::POST)?;
-            let ticket = http.restock.start_container_update(id, false).await?;
+            let ticket = http.restock.start_container_update(id, Default::default()).await?;
             tracing::debug!(job.id = %ticket.id(), "updating");
             Ok(updating())
         }

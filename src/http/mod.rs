@@ -2,6 +2,7 @@
 
 mod apps;
 mod auth;
+mod auto_update;
 mod guard;
 mod health;
 mod history;
@@ -9,6 +10,7 @@ mod images;
 mod jobs;
 mod params;
 mod problem;
+mod reply;
 mod router;
 mod serve;
 mod stream;

@@ -7,7 +7,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{apps, auth, guard, health, history, images, jobs, problem, stream};
+use super::{apps, auth, auto_update, guard, health, history, images, jobs, problem, stream};
 use crate::usecases::Restock;
 use crate::usecases::access::Access;
 
@@ -44,8 +44,14 @@ pub fn router(http: Http) -> Router {
         .route("/api/apps/{name}/down", post(apps::down))
         .route("/api/apps/{name}/status", get(apps::status))
         .route("/api/apps/{name}/auto-update", get(apps::policy).put(apps::set_policy))
+        .route(
+            "/api/apps/{name}/skip",
+            get(auto_update::skipping).post(auto_update::skip).delete(auto_update::end_skip),
+        )
         .route("/api/apps/{name}/logs", get(apps::logs))
         .route("/api/apps/{name}/history", get(history::of_app))
+        .route("/api/auto-update", post(auto_update::pass))
+        .route("/api/schedule", get(auto_update::schedule))
         .route("/api/history", get(history::all))
         .route("/api/jobs", get(jobs::list))
         .route("/api/jobs/{id}", get(jobs::one).delete(jobs::cancel))

@@ -14,6 +14,7 @@ use super::list_apps::App;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::ContainerState;
 use crate::domain::freshness::{Finding, Status, overall};
+use crate::domain::hold::HeldBack;
 use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::plan::{SkipReason, Skipped, by_service};
 use crate::domain::project::{PullPolicy, Service};
@@ -36,6 +37,9 @@ pub struct ServiceStatus {
     pub image: String,
     #[serde(flatten)]
     pub finding: Finding,
+    /// Why passes do not apply what is newer; a person's update does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 impl Restock {
@@ -46,7 +50,9 @@ impl Restock {
             return Err(error.clone());
         }
         let digests = self.engine.digests().await?;
-        Ok(self.status_of(&app, &digests, ask).await)
+        let mut status = self.status_of(&app, &digests, ask).await;
+        self.tell_holds(&app, &mut status).await?;
+        Ok(status)
     }
 
     /// Tells the freshness of an app that has been looked at already.
@@ -83,7 +89,12 @@ impl Restock {
                     finding.unwrap_or_else(|| Finding::of(Status::Skipped, "the service has no container"))
                 }
             };
-            statuses.push(ServiceStatus { service: name.clone(), image: service.image.clone(), finding });
+            statuses.push(ServiceStatus {
+                service: name.clone(),
+                image: service.image.clone(),
+                finding,
+                held_back: None,
+            });
         }
         AppStatus {
             app: app.dir.name.clone(),
@@ -143,7 +154,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
     let found = restock.status_of(&app, &digests, Ask::Force).await;
     let containers = by_service(&app.containers);
     let (mut changes, mut skipped, mut failed) = (Vec::new(), Vec::new(), None);
-    for ServiceStatus { service, image, finding } in found.services {
+    for ServiceStatus { service, image, finding, .. } in found.services {
         let wanted = services.is_empty() || services.contains(service.as_str());
         let skip = |reason| Skipped { service: service.clone(), reason };
         match finding.status {
@@ -178,6 +189,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
         job: running.handle.id.clone(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings: Vec::new(),
+        report: None,
     })
 }
 

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
@@ -17,6 +19,8 @@ use crate::adapters::engine::Engine;
 use crate::adapters::lock::Locks;
 use crate::adapters::store::Store;
 use crate::domain::container::Container;
+use crate::domain::hold::{Candidate, HeldBack};
+use crate::domain::window::Window;
 use crate::error::Error;
 
 /// Defaults that an app's `x-restock` can override, and bounds.
@@ -32,6 +36,17 @@ pub struct Limits {
     pub pull_timeout: Duration,
     /// How many apps are worked on at once.
     pub concurrency: usize,
+    /// When passes may apply what they find; `None` means always.
+    pub window: Option<Window>,
+    /// The zone of schedules and window.
+    pub zone: TimeZone,
+}
+
+impl Limits {
+    /// Whether a newer image has to wait, now.
+    pub fn held_back(&self, candidate: &Candidate, now: Timestamp) -> Option<HeldBack> {
+        candidate.held_back(self.window.as_ref(), &self.zone, now)
+    }
 }
 
 /// What the program is put together from.

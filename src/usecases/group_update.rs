@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
-use super::update_container::pull;
+use super::update_container::{ContainerOptions, pull};
 use crate::domain::container::Container;
 use crate::domain::image::ImageReference;
 use crate::domain::job::{JobId, JobResult, Kind, Outcome, State, Step, Target};
@@ -108,8 +108,9 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
         }
         Err(error) => failures.push(format!("{name}: {error}")),
     };
+    let pulled = ContainerOptions { pulled: true, no_rollback: false };
     for container in alone {
-        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, true)).await;
+        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, pulled)).await;
         note(&container.name, ended);
     }
     let mut apps = BTreeSet::new();
@@ -135,5 +136,6 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
         job: running.handle.id.clone(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings: Vec::new(),
+        report: None,
     })
 }

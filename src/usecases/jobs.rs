@@ -384,6 +384,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
                 job: job.id.clone(),
                 duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 warnings: Vec::new(),
+                report: None,
             });
             job.error = Some(error.to_job_error());
         }

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 
 use super::context::Restock;
 use super::freshness::Ask;
+use super::policies::{AppPolicy, policy_of};
 use super::resolve::containers_of;
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::Model;
@@ -31,16 +32,28 @@ pub struct SeenApp {
     pub app: App,
     /// Last known freshness; `None` before the first check.
     pub status: Option<Status>,
-    /// The policy that somebody has set.
-    pub setting: Option<String>,
+    /// Which policy holds for it, and who said so.
+    pub policy: AppPolicy,
+}
+
+impl App {
+    /// Its own schedule, as its Compose file says it.
+    pub fn schedule(&self) -> Option<&str> {
+        let settings = self.model.as_ref().ok()?.project.settings.as_ref().ok()?;
+        settings.schedule.as_deref()
+    }
 }
 
 impl Restock {
     /// All apps, by name. One that is broken stays among them with its error.
     pub async fn list_apps(&self) -> Result<Vec<App>, Error> {
+        self.apps_among(&self.engine.containers().await?).await
+    }
+
+    /// The same with the engine's containers as they are known.
+    pub async fn apps_among(&self, containers: &[Container]) -> Result<Vec<App>, Error> {
         let dirs = self.apps.list()?;
-        let containers = self.engine.containers().await?;
-        let apps = futures_util::stream::iter(dirs).map(|dir| self.look_at(dir, &containers));
+        let apps = futures_util::stream::iter(dirs).map(|dir| self.look_at(dir, containers));
         // Each that is not remembered costs a child; more at once than this would starve the machine.
         apps.buffered(self.limits.concurrency.max(1)).collect::<Vec<_>>().await.into_iter().collect()
     }
@@ -51,7 +64,7 @@ impl Restock {
         let toggles: HashMap<_, _> = self.store.toggles("app").await?.into_iter().collect();
         let mut seen = Vec::with_capacity(apps.len());
         for app in apps {
-            let setting = toggles.get(app.dir.name.as_str()).cloned();
+            let setting = toggles.get(app.dir.name.as_str()).map(String::as_str);
             seen.push(self.see(app, &digests, setting).await);
         }
         Ok(seen)
@@ -61,14 +74,14 @@ impl Restock {
     pub async fn seen_app(&self, name: &str) -> Result<SeenApp, Error> {
         let (app, digests) = tokio::try_join!(self.app(name), async { Ok(self.engine.digests().await?) })?;
         let setting = self.store.toggle(&app.dir.target()).await?;
-        Ok(self.see(app, &digests, setting).await)
+        Ok(self.see(app, &digests, setting.as_deref()).await)
     }
 
-    async fn see(&self, app: App, digests: &BTreeMap<String, Vec<String>>, setting: Option<String>) -> SeenApp {
+    async fn see(&self, app: App, digests: &BTreeMap<String, Vec<String>>, setting: Option<&str>) -> SeenApp {
         let found = self.status_of(&app, digests, Ask::Nobody).await;
         let known = found.checked_at.is_some() || found.status == Status::Skipped;
         let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(found.status);
-        SeenApp { app, status, setting }
+        SeenApp { policy: policy_of(&app, setting), app, status }
     }
 
     /// One app.

@@ -1,6 +1,7 @@
 //! What Restock does, one verb a file. Knows nothing of HTTP or of terminals.
 
 pub mod access;
+pub mod auto_update;
 pub mod check_app;
 pub mod context;
 pub mod events;

@@ -60,6 +60,7 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
         job: running.handle.id.clone(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings: Vec::new(),
+        report: None,
     })
 }
 

@@ -34,8 +34,17 @@ struct Known {
 impl Restock {
     /// The app's project for reading: remembered while the app's files are unchanged.
     pub async fn resolve(&self, app: &AppDir) -> Result<Arc<Result<Model, Error>>, Error> {
+        self.resolve_within(app, BELIEVED).await
+    }
+
+    /// The same, however long ago: for what is looked at all the time, and may miss a change in an included file.
+    pub async fn resolve_unchanged(&self, app: &AppDir) -> Result<Arc<Result<Model, Error>>, Error> {
+        self.resolve_within(app, Duration::MAX).await
+    }
+
+    async fn resolve_within(&self, app: &AppDir, age: Duration) -> Result<Arc<Result<Model, Error>>, Error> {
         let files = app.fingerprint();
-        if let Some(resolved) = self.resolver.recall(&app.name, &files) {
+        if let Some(resolved) = self.resolver.recall(&app.name, &files, age) {
             return Ok(resolved);
         }
         let compose = self.compose().await?;
@@ -48,10 +57,10 @@ impl Restock {
 }
 
 impl Resolver {
-    fn recall(&self, app: &AppName, files: &Fingerprint) -> Option<Arc<Result<Model, Error>>> {
+    fn recall(&self, app: &AppName, files: &Fingerprint, age: Duration) -> Option<Arc<Result<Model, Error>>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(app)?;
-        (known.files == *files && known.at.elapsed() < BELIEVED).then(|| known.resolved.clone())
+        (known.files == *files && known.at.elapsed() < age).then(|| known.resolved.clone())
     }
 
     fn remember(&self, app: &AppName, files: Fingerprint, resolved: Result<Model, Error>) -> Arc<Result<Model, Error>> {

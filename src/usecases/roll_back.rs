@@ -85,6 +85,7 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
                 job: running.handle.id.clone(),
                 duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
                 warnings: vec![DATA.into()],
+                report: None,
             })
         }
         Err(reason) => {

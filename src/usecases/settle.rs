@@ -106,6 +106,7 @@ fn report(running: &Running, updated: Option<&Journal>, what: &str, started: Ins
         job: running.handle.id.clone(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings: vec![format!("the process ended in the middle of this job; {what}")],
+        report: None,
     }
 }
 

@@ -19,14 +19,15 @@ use crate::adapters::lock::ImageLocks;
 use crate::adapters::store::BadImage;
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState, LocalImage};
+use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::journal::{Before, Journal};
 use crate::domain::plan::{Change, Plan, by_service, plan};
-use crate::domain::project::Project;
+use crate::domain::project::{Project, Service};
 use crate::error::{Attempt, Error, Kind as ErrorKind, command_error};
 
 /// How long the images that apps share may be held by another app's update.
-const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
+pub(super) const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// What the caller of an update can choose.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,19 @@ pub struct UpdateOptions {
     pub no_rollback: bool,
     /// Only these services and what depends on their namespaces; empty means all.
     pub services: BTreeSet<String>,
+    /// What a pass over many apps has found out and fetched for all of them.
+    pub prepared: Option<Arc<Prepared>>,
+}
+
+/// What a pass has done already: then a pull is only for what is still missing.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The services whose registry has a newer image; the others are not pulled.
+    pub newer: BTreeSet<ServiceName>,
+    /// The images that were pulled, by the complete form of their references.
+    pub pulled: Arc<BTreeMap<String, ImageId>>,
+    /// `repository@digest` of each image before anything was pulled.
+    pub digests: BTreeMap<String, Vec<String>>,
 }
 
 impl Restock {
@@ -94,26 +108,37 @@ async fn fetch(
     let restock = &running.restock;
     let mut call = ProjectCall::new(&app.path);
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
-    let digests = restock.engine.digests();
-    // The pull needs nothing of the configuration, so the two run side by side.
-    let both = resolve_and_pull(running, app, compose, &call, &named);
-    let (both, digests) = tokio::join!(both, digests);
-    let (mut model, pulled) = both?;
+    let (mut model, pulled, digests) = match &options.prepared {
+        None => {
+            // The pull needs nothing of the configuration, so the two run side by side.
+            let both = resolve_and_pull(running, app, compose, &call, &named);
+            let (both, digests) = tokio::join!(both, restock.engine.digests());
+            let (model, pulled) = both?;
+            (model, pulled, digests?)
+        }
+        Some(prepared) => {
+            let model = config(compose, app, &call).await?;
+            let pulled = pull_missing(running, app, compose, &call, &model, prepared).await;
+            (model, pulled, prepared.digests.clone())
+        }
+    };
     let containers = containers_of(&model.project, everything);
     check_directory(app, &containers)?;
     check_containers(restock, app, &containers)?;
-    let selected = select(&model.project, options, app)?;
-    pulled?;
-
     let profiles = hidden_profiles(compose, app, &call, &model.project, &containers).await?;
+    let mut hidden = Vec::new();
     if !profiles.is_empty() {
         call = call.with_profiles(profiles.iter().cloned());
         let visible: BTreeSet<_> = model.project.services.keys().cloned().collect();
         model = config(compose, app, &call).await?;
         let has_container = by_service(&containers);
-        let hidden =
+        let switched_on =
             model.project.services.keys().filter(|name| !visible.contains(name) && has_container.contains_key(name));
-        let hidden: Vec<_> = hidden.cloned().collect();
+        hidden = switched_on.cloned().collect();
+    }
+    let selected = select(&model.project, options, app)?;
+    pulled?;
+    if !hidden.is_empty() {
         pull(running, app, compose, &call, &hidden, &redactor(app, &model), running.handle.cancelled()).await?;
     }
     let references = canonical_references(&model.project);
@@ -121,7 +146,7 @@ async fn fetch(
         running.unless_cancelled(locks.extend(&references, IMAGE_LOCK_DEADLINE)).await?;
         restock.store.remember_references(&app.name, &references).await?;
     }
-    Ok(Fetched { redactor: redactor(app, &model), call, model, selected, digests: digests? })
+    Ok(Fetched { redactor: redactor(app, &model), call, model, selected, digests })
 }
 
 /// The configuration, and how the pull that ran beside it ended. An invalid file ends the pull at once.
@@ -143,6 +168,31 @@ async fn resolve_and_pull(
     };
     let (model, pulled) = tokio::join!(resolving, pull(running, app, compose, call, services, &files, &stop_pull));
     Ok((model?, pulled))
+}
+
+/// Pulls what a pass has found newer and not yet pulled, or what has been moved since, as by another app's rollback.
+async fn pull_missing(
+    running: &Running,
+    app: &AppDir,
+    compose: &Compose,
+    call: &ProjectCall,
+    model: &Model,
+    prepared: &Prepared,
+) -> Result<(), Error> {
+    let newer = model.project.services.iter().filter(|(name, _)| prepared.newer.contains(*name));
+    let references: BTreeSet<_> = newer.clone().map(|(_, service)| service.image.clone()).collect();
+    let here = running.restock.engine.images(references).await?;
+    let is_here = |service: &Service| {
+        let reference = service.image.parse::<ImageReference>().map(|reference| reference.canonical());
+        let pulled = reference.ok().and_then(|reference| prepared.pulled.get(&reference));
+        let local = here.get(&service.image).and_then(Option::as_ref);
+        pulled.is_some_and(|pulled| local.is_some_and(|local| local.id == *pulled))
+    };
+    let missing: Vec<_> = newer.filter(|(_, service)| !is_here(service)).map(|(name, _)| name.clone()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    pull(running, app, compose, call, &missing, &redactor(app, model), running.handle.cancelled()).await
 }
 
 async fn pull(
@@ -447,5 +497,6 @@ fn result(
         job: running.handle.id.clone(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings: Vec::new(),
+        report: None,
     }
 }

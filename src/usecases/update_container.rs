@@ -27,10 +27,22 @@ const DEFAULT_GRACE: u64 = 10;
 /// How long the engine may take to remove a container that was started with `--rm`.
 const REMOVAL: Duration = Duration::from_secs(30);
 
+/// What the caller of a container's update can choose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ContainerOptions {
+    /// Its image has just been pulled.
+    pub pulled: bool,
+    /// Leave a failed update as it is: the old container stays, stopped and under another name.
+    pub no_rollback: bool,
+}
+
 impl Restock {
     /// Starts the update of a container: of a Compose container through its app, of a standalone one by itself.
-    /// `pulled` says that its image has just been pulled.
-    pub async fn start_container_update(self: &Arc<Self>, text: &str, pulled: bool) -> Result<Ticket, Error> {
+    pub async fn start_container_update(
+        self: &Arc<Self>,
+        text: &str,
+        options: ContainerOptions,
+    ) -> Result<Ticket, Error> {
         let (container, snapshot) = self.container(text).await?;
         if container.compose.is_some() {
             return self.start_update(&self.app_of(&container)?, Default::default()).await;
@@ -40,7 +52,7 @@ impl Restock {
         let reference = snapshot.references[&container.id].clone();
         let target = Target::Container(container.name.clone());
         self.start_job(Kind::ContainerUpdate, target, move |running| async move {
-            update(&running, &container, &inspected, &reference, pulled).await
+            update(&running, &container, &inspected, &reference, options).await
         })
         .await
     }
@@ -91,7 +103,7 @@ async fn update(
     container: &Container,
     inspected: &Value,
     reference: &str,
-    pulled: bool,
+    options: ContainerOptions,
 ) -> Result<JobResult, Error> {
     let started = Instant::now();
     let restock = &running.restock;
@@ -102,7 +114,7 @@ async fn update(
         Err(_) => return Ok(skip(SkipReason::ImageId)),
     };
     let _lock = restock.locks.images(&[parsed.canonical()].into(), IMAGE_LOCK_DEADLINE).await?;
-    if !pulled {
+    if !options.pulled {
         running.step(Step::Pull).await?;
         pull(running, &parsed).await?;
     }
@@ -120,6 +132,7 @@ async fn update(
     let change = change_of(&journal);
     match replace(running, &journal).await {
         Ok(()) => Ok(report(running, Outcome::Updated, Some(change), None, started)),
+        Err(reason) if options.no_rollback => Err(left_as_it_is(&journal, &reason, change)),
         Err(reason) => Err(give_up(running, &journal, &reason, change).await),
     }
 }
@@ -261,6 +274,13 @@ async fn prove(running: &Running, journal: &ContainerJournal, id: &str, image: &
     proven.map_err(|unproven| format!("{} does not work: {}", journal.name, unproven.reason))
 }
 
+fn left_as_it_is(journal: &ContainerJournal, reason: &str, change: ServiceChange) -> Error {
+    let message = format!("the update of {} failed and was left as it is: {reason}", journal.name);
+    let error = Error::new(ErrorKind::Internal, "update_failed", message).service(&journal.name);
+    let error = error.hint(format!("the previous container is kept as {}", journal.parked_name));
+    Error { attempt: Some(Attempt { outcome: Outcome::Failed, services: vec![change] }), ..error }
+}
+
 async fn give_up(running: &Running, journal: &ContainerJournal, reason: &str, change: ServiceChange) -> Error {
     running.warn(&format!("the update failed, the previous container is brought back: {reason}"));
     if let Err(error) = running.step(Step::RollBack).await {
@@ -374,5 +394,6 @@ fn report(
         job: running.handle.id.clone(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings: Vec::new(),
+        report: None,
     }
 }

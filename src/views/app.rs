@@ -8,6 +8,7 @@ use crate::domain::container::{Container, ContainerState, Health};
 use crate::domain::freshness::Status;
 use crate::domain::image::ImageId;
 use crate::domain::plan::by_service;
+use crate::domain::policy::Policy;
 use crate::usecases::list_apps::{App, SeenApp};
 
 /// One app of `GET /api/apps`.
@@ -22,7 +23,8 @@ pub struct AppView {
     pub services: Vec<ServiceView>,
     /// Last known freshness; `null` before the first check.
     pub status: Option<Status>,
-    pub auto_update: Option<String>,
+    /// The policy that holds for all its services; `null` when none does.
+    pub auto_update: Option<Policy>,
     pub manifest: Option<Manifest>,
 }
 
@@ -49,7 +51,6 @@ impl From<&SeenApp> for AppView {
     fn from(seen: &SeenApp) -> Self {
         let app = &seen.app;
         let project = app.model.as_ref().ok().map(|model| &model.project);
-        let settings = project.and_then(|project| project.settings.as_ref().ok());
         let mistakes = project.and_then(|project| project.settings.as_ref().err().cloned());
         let broken = app.model.as_ref().err().map(ToString::to_string);
         Self {
@@ -59,7 +60,7 @@ impl From<&SeenApp> for AppView {
             error: broken.or(mistakes).or_else(|| app.dir.manifest_volumes().err()),
             services: services(app),
             status: seen.status,
-            auto_update: seen.setting.clone().or_else(|| settings.and_then(|settings| settings.auto_update.clone())),
+            auto_update: seen.policy.auto_update,
             manifest: app.dir.manifest.as_ref().and_then(|manifest| manifest.as_ref().ok().cloned()),
         }
     }

@@ -48,6 +48,12 @@ pub struct Problem {
     pub services: Option<Vec<ServiceChange>>,
 }
 
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         let attempt = error.attempt.as_ref();

@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod auto_update;
 mod case;
 mod containers;
 mod crash;

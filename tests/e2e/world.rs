@@ -72,6 +72,11 @@ impl World {
         format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.parts.join("cli/bin").display())
     }
 
+    /// Where the registry writes down what it was asked.
+    pub fn registry_log() -> PathBuf {
+        shared().root.join("r/registry/log")
+    }
+
     /// Makes an image of `version` and `variant` and publishes it; the engine does not learn of it.
     pub fn publish(&self, options: &[&str], repository: &str, tag: &str, version: &str, variant: &str) -> String {
         let mut command = self.command(project().join("fixtures/images/publish"));

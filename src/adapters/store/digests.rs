@@ -39,6 +39,20 @@ impl Store {
         .await
     }
 
+    /// When the registry was first seen to have `digest` for a reference in its complete form; `None` when it has
+    /// another now, or was never asked.
+    pub async fn first_seen(&self, reference: &str, digest: &Digest) -> Result<Option<Timestamp>, StoreError> {
+        let (reference, digest) = (reference.to_owned(), digest.to_string());
+        self.call(move |connection| {
+            use rusqlite::OptionalExtension;
+            let query = "SELECT first_seen FROM remote_digests WHERE reference = ?1 AND digest = ?2";
+            let text = connection.query_row(query, [&reference, &digest], |row| row.get::<_, String>(0)).optional()?;
+            let time = text.map(|text| text.parse()).transpose();
+            time.map_err(|error: jiff::Error| Failure::row("a remembered digest", error))
+        })
+        .await
+    }
+
     /// Every answer that is remembered.
     pub async fn remembered_digests(&self) -> Result<Vec<RememberedDigest>, StoreError> {
         self.call(|connection| {

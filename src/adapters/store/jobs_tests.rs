@@ -47,6 +47,7 @@ fn finished(n: u128, app: &str, outcome: Outcome, updated: bool) -> Job {
         job: id(n),
         duration_ms: 5,
         warnings: vec!["look".into()],
+        report: None,
     };
     Job {
         state: State::Finished,

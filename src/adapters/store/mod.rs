@@ -14,10 +14,14 @@ mod digests;
 mod error;
 mod jobs;
 mod rows;
+mod schedules;
 mod schema;
+mod skips;
 
 pub use apps::BadImage;
 pub use connection::Store;
 pub use digests::RememberedDigest;
 pub use error::StoreError;
 pub use jobs::HistoryFilter;
+pub use schedules::ScheduleRow;
+pub use skips::Skip;

@@ -65,6 +65,22 @@ const STEPS: &[M<'static>] = &[
             expires TEXT NOT NULL
          ) STRICT, WITHOUT ROWID;",
     ),
+    M::up(
+        "CREATE TABLE skips (
+            app     TEXT NOT NULL,
+            service TEXT NOT NULL,
+            digest  TEXT NOT NULL,                  -- what the registry had; another ends the skip
+            since   TEXT NOT NULL,
+            PRIMARY KEY (app, service)
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE schedules (
+            app      TEXT NOT NULL PRIMARY KEY,     -- empty: the service's own
+            cron     TEXT NOT NULL,
+            timezone TEXT NOT NULL,
+            next     TEXT NOT NULL
+         ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 /// All migrations, oldest first.

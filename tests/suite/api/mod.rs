@@ -5,5 +5,6 @@ mod apps;
 mod guard;
 mod logs;
 mod names;
+mod passes;
 mod policies;
 mod refusals;

@@ -32,6 +32,8 @@ pub struct Options {
     pub keys: &'static str,
     /// User and password.
     pub login: Option<(&'static str, &'static str)>,
+    /// When passes may apply something.
+    pub window: Option<String>,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             allowed_hosts: Vec::new(),
             keys: "",
             login: None,
+            window: None,
         }
     }
 }
@@ -66,6 +69,8 @@ impl Service {
                 keep: settings.keep,
                 pull_timeout: options.pull_timeout,
                 concurrency: options.concurrency,
+                window: options.window.map(|window| window.parse().unwrap()),
+                zone: settings.timezone.clone(),
             },
             apps: AppsDir::new(settings.apps.clone()),
             engine: Engine::new(settings.docker_host.clone()).unwrap(),

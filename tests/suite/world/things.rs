@@ -21,6 +21,8 @@ pub struct Container {
     pub image_id: String,
     pub state: String,
     pub life: Life,
+    /// Labels besides those of Compose.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What becomes of the containers of an image.
@@ -121,6 +123,7 @@ impl Things {
                 image_id,
                 state: "created".into(),
                 life,
+                labels: BTreeMap::new(),
             });
         }
         for container in self.containers.iter_mut().filter(|container| start && own(container)) {
@@ -170,10 +173,14 @@ impl Container {
     }
 
     fn labels(&self) -> Value {
-        json!({
+        let mut labels = json!({
             "com.docker.compose.project": self.project, "com.docker.compose.service": self.service,
             "com.docker.compose.project.working_dir": self.dir, "com.docker.compose.oneoff": "False",
             "com.docker.compose.container-number": "1",
-        })
+        });
+        for (name, value) in &self.labels {
+            labels[name] = value.as_str().into();
+        }
+        labels
     }
 }

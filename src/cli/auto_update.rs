@@ -1,0 +1,117 @@
+//! `restock auto-update` and `restock policy`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::output::{ROLLED_BACK, failed, json, print, table, tell, time};
+use super::progress::watch;
+use super::{AutoUpdateArgs, PolicyArgs};
+use crate::cli::apps::word;
+use crate::domain::hold::{HeldBack, HoldReason};
+use crate::domain::policy::Policy;
+use crate::domain::report::{PassReport, Report, Updated};
+use crate::usecases::Restock;
+use crate::usecases::auto_update::{PassOptions, Scope};
+use crate::usecases::policies::AppPolicy;
+use crate::views::Problem;
+
+/// One pass over everything that a policy marks.
+pub async fn auto_update(restock: &Arc<Restock>, args: &AutoUpdateArgs, as_json: bool) -> ExitCode {
+    let report = match watch(restock, as_json, run(restock, args)).await {
+        Ok(report) => report,
+        Err(problem) => {
+            tell(&problem, as_json);
+            return ExitCode::FAILURE;
+        }
+    };
+    if as_json {
+        json(&report);
+    } else {
+        show(&report);
+    }
+    if !report.errors.is_empty() || report.any(Updated::Failed) {
+        let only_rolled_back = report.any(Updated::RolledBack) && !report.any(Updated::Failed);
+        return if only_rolled_back { ExitCode::from(ROLLED_BACK) } else { ExitCode::FAILURE };
+    }
+    ExitCode::SUCCESS
+}
+
+async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs) -> Result<PassReport, Problem> {
+    if args.dry_run {
+        return Ok(restock.dry_pass(&Scope::Everything).await?);
+    }
+    let options = PassOptions { rollback: args.rollback, scope: Scope::Everything };
+    let job = restock.run_to_end(|| restock.start_pass(options.clone())).await?;
+    match Problem::of_job(&job) {
+        Some(problem) => Err(problem),
+        None => Ok(job.result.and_then(|result| result.report).unwrap_or_default()),
+    }
+}
+
+fn show(report: &PassReport) {
+    if report.reports.is_empty() && report.errors.is_empty() {
+        println!("no policy marks anything; `restock policy APP registry` marks an app");
+        return;
+    }
+    let mut rows = table(&["UNIT", "CONTAINER", "IMAGE", "POLICY", "UPDATED"]);
+    for report in &report.reports {
+        let container = format!("{} ({})", report.container_id.get(..12).unwrap_or_default(), report.container_name);
+        let unit = report.unit.name().to_owned();
+        rows.add_row([unit, container, report.image_name.clone(), report.policy.to_string(), updated(report)]);
+    }
+    print(&rows);
+    for error in &report.errors {
+        eprintln!("error: {error}");
+    }
+}
+
+fn updated(report: &Report) -> String {
+    let word = word(&report.updated);
+    report.held_back.as_ref().map_or(word.clone(), |held| format!("{word} ({})", why(held)))
+}
+
+/// Why something waits, in a few words.
+fn why(held: &HeldBack) -> String {
+    let until = held.until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
+    match held.reason {
+        HoldReason::RolledBack => "failed before, waits for another".into(),
+        HoldReason::Skipped => "skipped, waits for another".into(),
+        HoldReason::MinAge => {
+            let since = held.since.map_or_else(|| "age unknown".into(), |since| format!("seen {}", time(since)));
+            format!("too young: {since}, waits{until}")
+        }
+        HoldReason::Window => format!("the window is closed{until}"),
+    }
+}
+
+/// Shows an app's policy, or sets it.
+pub async fn policy(restock: &Arc<Restock>, args: &PolicyArgs, as_json: bool) -> ExitCode {
+    let policy = match &args.policy {
+        None => restock.policy(&args.app).await,
+        Some(wanted) => restock.set_policy(&args.app, wanted.policy()).await,
+    };
+    match policy {
+        Ok(policy) if as_json => json(&policy),
+        Ok(policy) => show_policy(&args.app, &policy),
+        Err(error) => return failed(&error, as_json),
+    }
+    ExitCode::SUCCESS
+}
+
+fn show_policy(app: &str, policy: &AppPolicy) {
+    let text = |policy: Option<Policy>| policy.map_or_else(|| "-".into(), |policy| policy.to_string());
+    let mut rows = table(&["APP", "SERVICE", "POLICY", "SAID BY"]);
+    let said = |source: &Option<_>| source.as_ref().map_or_else(|| "-".into(), word);
+    if policy.services.is_empty() {
+        rows.add_row([app.to_owned(), "-".into(), text(policy.auto_update), said(&policy.source)]);
+    }
+    for service in &policy.services {
+        rows.add_row([app.to_owned(), service.service.to_string(), text(service.auto_update), said(&service.source)]);
+    }
+    print(&rows);
+    for service in &policy.services {
+        if let Some(error) = &service.error {
+            eprintln!("error: {}: {error}", service.service);
+        }
+    }
+}

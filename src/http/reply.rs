@@ -1,0 +1,64 @@
+//! How a request that starts a job is answered.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::params::Reply;
+use super::problem::{Failure, json_of};
+use super::router::Http;
+use super::stream::job_stream;
+use crate::domain::job::Job;
+use crate::error::{Error, Kind};
+use crate::usecases::Restock;
+use crate::usecases::jobs::Ticket;
+use crate::views::Problem;
+
+/// Starts or joins a job and answers as the client wishes. The job goes on when the client goes away.
+pub async fn answer<S, F>(http: &Http, headers: &HeaderMap, start: S) -> Result<Response, Failure>
+where
+    S: Fn(Arc<Restock>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Ticket, Error>> + Send + 'static,
+{
+    let restock = http.restock.clone();
+    match Reply::of(headers) {
+        Reply::Wait => {
+            let job = detached(async move { restock.run_to_end(|| start(restock.clone())).await }).await?;
+            ended(&job)
+        }
+        Reply::Async => {
+            let ticket = detached(start(restock.clone())).await?;
+            let job = restock.job(ticket.id()).await?;
+            let location = format!("/api/jobs/{}", job.id);
+            let headers = [
+                (header::LOCATION, location.as_str()),
+                (header::HeaderName::from_static("preference-applied"), "respond-async"),
+            ];
+            Ok((StatusCode::ACCEPTED, headers, axum::Json(&job)).into_response())
+        }
+        Reply::Stream => {
+            let ticket = detached(start(restock.clone())).await?;
+            Ok(job_stream(restock, ticket.id().clone(), None))
+        }
+    }
+}
+
+/// Runs work that must not end with the request's connection.
+pub async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let worked = tokio::spawn(work).await;
+    worked.unwrap_or_else(|panic| Err(Error::new(Kind::Internal, "defect", format!("the work broke off: {panic}"))))
+}
+
+fn ended(job: &Job) -> Result<Response, Failure> {
+    match Problem::of_job(job) {
+        Some(problem) => Err(problem.into()),
+        // A pass answers with its report, in podman's shape.
+        None => match job.result.as_ref().and_then(|result| result.report.as_ref()) {
+            Some(report) => Ok(json_of(report)),
+            None => Ok(json_of(&job.result)),
+        },
+    }
+}

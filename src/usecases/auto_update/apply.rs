@@ -1,0 +1,173 @@
+//! The part of a pass that changes something: each newer image is pulled once, then each app is updated once, and each
+//! standalone container.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::mark::{Marked, Marks};
+use super::pass::{PassOptions, Verdict};
+use crate::domain::app::{AppName, ServiceName};
+use crate::domain::image::{ImageId, ImageReference};
+use crate::domain::job::{Job, Outcome, Step};
+use crate::domain::report::{PassReport, Updated};
+use crate::error::Error;
+use crate::usecases::context::Restock;
+use crate::usecases::jobs::Running;
+use crate::usecases::update_app::{IMAGE_LOCK_DEADLINE, Prepared, UpdateOptions};
+use crate::usecases::update_container::{ContainerOptions, pull};
+
+/// What is updated as one, with the places of its containers in the report.
+enum Unit {
+    App { name: AppName, options: UpdateOptions, places: Vec<usize> },
+    Container { id: String, rollback: bool, place: usize },
+}
+
+/// Applies what is newer, and notes in the report what became of it.
+pub(super) async fn apply(
+    running: &Running,
+    options: &PassOptions,
+    marks: &Marks,
+    verdicts: &[Verdict],
+    report: &mut PassReport,
+) -> Result<(), Error> {
+    let newer: Vec<usize> = (0..verdicts.len()).filter(|place| matches!(verdicts[*place], Verdict::Newer)).collect();
+    if newer.is_empty() {
+        return Ok(());
+    }
+    running.step(Step::Pull).await?;
+    let (pulled, failed) = pull_each_once(running, marks, &newer).await;
+    report.errors.extend(failed.iter().map(|(image, error)| format!("{image}: {error}")));
+    for place in &newer {
+        if failed.contains_key(&canonical(&marks.marked[*place])) {
+            report.reports[*place].updated = Updated::Failed;
+        }
+    }
+    running.handle.begin_touching()?;
+    running.step(Step::Apply).await?;
+    let restock = &running.restock;
+    let here = |place: &usize| !failed.contains_key(&canonical(&marks.marked[*place]));
+    let newer: Vec<usize> = newer.iter().copied().filter(here).collect();
+    let units = units(marks, verdicts, options.rollback, &newer, &Arc::new(pulled));
+    let work = units.into_iter().map(|unit| async move { (run(restock, &unit).await, unit) });
+    let mut work = futures_util::stream::iter(work).buffer_unordered(restock.limits.concurrency.max(1));
+    while let Some((ended, unit)) = work.next().await {
+        note(&unit, ended, marks, report);
+    }
+    Ok(())
+}
+
+/// Pulls each reference once, however many follow it. One that fails stops only those.
+async fn pull_each_once(
+    running: &Running,
+    marks: &Marks,
+    newer: &[usize],
+) -> (BTreeMap<String, ImageId>, BTreeMap<String, Error>) {
+    // Another platform's image is left to Compose, which knows how to ask for it.
+    let of_registry = newer.iter().map(|place| &marks.marked[*place]).filter(|marked| marked.platform.is_none());
+    let references: BTreeSet<_> = of_registry.filter_map(Marked::reference).collect();
+    let pulls = references.into_iter().map(|reference| async move {
+        let pulled = pull_one(running, &reference).await;
+        (reference.canonical(), pulled)
+    });
+    let concurrency = running.restock.limits.concurrency.max(1);
+    let mut pulls = futures_util::stream::iter(pulls).buffer_unordered(concurrency);
+    let (mut pulled, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    while let Some((reference, outcome)) = pulls.next().await {
+        match outcome {
+            Ok(Some(image)) => drop(pulled.insert(reference, image)),
+            Ok(None) => {}
+            Err(error) => drop(failed.insert(reference, error)),
+        }
+    }
+    (pulled, failed)
+}
+
+async fn pull_one(running: &Running, reference: &ImageReference) -> Result<Option<ImageId>, Error> {
+    let restock = &running.restock;
+    let name = [reference.canonical()].into();
+    let _lock = running.unless_cancelled(restock.locks.images(&name, IMAGE_LOCK_DEADLINE)).await?;
+    pull(running, reference).await?;
+    Ok(restock.engine.image(&reference.canonical()).await?.map(|image| image.id))
+}
+
+fn canonical(marked: &Marked) -> String {
+    marked.reference().map(|reference| reference.canonical()).unwrap_or_default()
+}
+
+fn units(
+    marks: &Marks,
+    verdicts: &[Verdict],
+    rollback: bool,
+    newer: &[usize],
+    pulled: &Arc<BTreeMap<String, ImageId>>,
+) -> Vec<Unit> {
+    let rests = |place: usize| matches!(verdicts[place], Verdict::Fresh) || newer.contains(&place);
+    let mut apps: BTreeMap<&AppName, Vec<usize>> = BTreeMap::new();
+    let mut units = Vec::new();
+    for place in newer {
+        match &marks.marked[*place] {
+            Marked { service: Some((app, _)), .. } => apps.entry(app).or_default().push(*place),
+            Marked { container, .. } => {
+                units.push(Unit::Container { id: container.id.clone(), rollback, place: *place });
+            }
+        }
+    }
+    for (app, places) in apps {
+        let due: BTreeSet<_> = places.iter().filter_map(|place| marks.marked[*place].service_name()).cloned().collect();
+        let to_pull = places.iter().map(|place| &marks.marked[*place]).filter(|marked| !marked.local);
+        let to_pull = to_pull.filter_map(Marked::service_name).cloned().collect();
+        let prepared = Prepared { newer: to_pull, pulled: pulled.clone(), digests: marks.snapshot.digests.clone() };
+        let whole = (0..marks.marked.len()).all(|place| !marks.marked[place].is_of(app) || rests(place))
+            && marks.left_alone.get(app).is_none_or(BTreeSet::is_empty);
+        // Without names the whole app is applied, as a person would: only where nothing in it has to be left as it is.
+        let named = if whole { BTreeSet::new() } else { due.iter().map(ToString::to_string).collect() };
+        let options = UpdateOptions { no_rollback: !rollback, services: named, prepared: Some(Arc::new(prepared)) };
+        units.push(Unit::App { name: app.clone(), options, places });
+    }
+    units
+}
+
+async fn run(restock: &Arc<Restock>, unit: &Unit) -> Result<Job, Error> {
+    match unit {
+        Unit::App { name, options, .. } => {
+            restock.run_to_end(|| restock.start_update(name.as_str(), options.clone())).await
+        }
+        Unit::Container { id, rollback, .. } => {
+            let options = ContainerOptions { pulled: true, no_rollback: !rollback };
+            restock.run_to_end(|| restock.start_container_update(id, options)).await
+        }
+    }
+}
+
+fn note(unit: &Unit, ended: Result<Job, Error>, marks: &Marks, report: &mut PassReport) {
+    let (name, places) = match unit {
+        Unit::App { name, places, .. } => (name.to_string(), places.clone()),
+        Unit::Container { place, .. } => (marks.marked[*place].container.name.clone(), vec![*place]),
+    };
+    for place in places {
+        report.reports[place].updated = match &ended {
+            Ok(job) => became(job, marks.marked[place].service_name()),
+            Err(_) => Updated::Failed,
+        };
+    }
+    match ended {
+        Ok(job) => report.errors.extend(job.error.map(|error| format!("{name}: {}", error.message))),
+        Err(error) => report.errors.push(format!("{name}: {error}")),
+    }
+}
+
+/// What a job did to one of its containers. Only what was really changed counts as updated.
+fn became(job: &Job, service: Option<&ServiceName>) -> Updated {
+    let Some(result) = &job.result else { return Updated::Failed };
+    if service.is_some_and(|service| !result.services.iter().any(|change| change.service == *service)) {
+        return Updated::False;
+    }
+    match result.outcome {
+        Outcome::RolledBack => Updated::RolledBack,
+        _ if job.error.is_some() => Updated::Failed,
+        _ if result.updated => Updated::True,
+        _ => Updated::False,
+    }
+}

@@ -1,0 +1,145 @@
+//! What is held back, and skipping an image.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::adapters::store::{BadImage, Skip};
+use crate::domain::app::{AppName, ServiceName};
+use crate::domain::freshness::Status;
+use crate::domain::hold::{Candidate, HeldBack};
+use crate::domain::image::{Digest, ImageReference};
+use crate::error::{Error, Kind};
+use crate::usecases::check_app::{AppStatus, ServiceStatus};
+use crate::usecases::context::Restock;
+use crate::usecases::freshness::Ask;
+use crate::usecases::list_apps::App;
+
+/// The images of an app that are skipped.
+#[derive(Debug, Clone, Serialize)]
+pub struct Skipping {
+    pub skipped: Vec<SkippedImage>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Serialize)]
+pub struct SkippedImage {
+    pub service: ServiceName,
+    /// What the registry had; the skip ends when it has another.
+    pub digest: Digest,
+    pub since: Timestamp,
+}
+
+/// What is remembered against images of an app.
+pub(super) struct Memory {
+    bad: Vec<BadImage>,
+    skips: Vec<Skip>,
+    min_age: Option<std::time::Duration>,
+}
+
+impl Restock {
+    /// What is remembered of an app's images.
+    pub(super) async fn memory(&self, app: &App) -> Result<Memory, Error> {
+        let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
+        Ok(Memory {
+            bad: self.store.bad_images(&app.dir.name).await?,
+            skips: self.store.skips(&app.dir.name).await?,
+            min_age: settings.and_then(|settings| settings.min_age),
+        })
+    }
+
+    /// Why a service's newer image is not applied by itself; `None` when nothing is against it.
+    pub(super) async fn held_back(
+        &self,
+        memory: &Memory,
+        service: &ServiceName,
+        reference: &ImageReference,
+        digest: &Digest,
+    ) -> Result<Option<HeldBack>, Error> {
+        let candidate = Candidate {
+            failed: memory.failed(service, digest),
+            skipped: memory.skipped(service, digest),
+            first_seen: self.store.first_seen(&reference.canonical(), digest).await?,
+            min_age: memory.min_age,
+        };
+        Ok(self.limits.held_back(&candidate, Timestamp::now()))
+    }
+
+    /// Tells of each service that has a newer image what holds that back.
+    pub(in crate::usecases) async fn tell_holds(&self, app: &App, status: &mut AppStatus) -> Result<(), Error> {
+        let memory = self.memory(app).await?;
+        for service in status.services.iter_mut().filter(|service| service.finding.status == Status::Outdated) {
+            if let (Some(digest), Ok(reference)) = (&service.finding.remote_digest, service.image.parse()) {
+                service.held_back = self.held_back(&memory, &service.service, &reference, digest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The images of an app that are skipped.
+    pub async fn skipping(&self, name: &str) -> Result<Skipping, Error> {
+        let app = self.apps.find(name)?;
+        let skips = self.store.skips(&app.name).await?.into_iter();
+        let skipped = skips.map(|Skip { service, digest, since }| SkippedImage { service, digest, since }).collect();
+        Ok(Skipping { skipped })
+    }
+
+    /// Skips what the registries have now for one service of an app, or for all that have a newer image.
+    ///
+    /// # Errors
+    /// There is nothing newer to skip.
+    pub async fn skip(&self, name: &str, service: Option<&str>) -> Result<Skipping, Error> {
+        let status = self.check_app(name, Ask::IfStale).await?;
+        if let Some(service) = service {
+            known_service(&status.services, service, &status.app)?;
+        }
+        let wanted = status.services.iter().filter(|found| {
+            found.finding.status == Status::Outdated && service.is_none_or(|name| found.service.as_str() == name)
+        });
+        let newer: Vec<_> =
+            wanted.filter_map(|found| Some((found.service.clone(), found.finding.remote_digest.clone()?))).collect();
+        if newer.is_empty() {
+            return Err(Error::new(Kind::Conflict, "nothing_to_skip", "the registry has nothing newer to skip")
+                .hint("ask it again: GET …/status?force=true")
+                .app(&status.app));
+        }
+        for (service, digest) in newer {
+            self.store.skip(&status.app, &Skip { service, digest, since: Timestamp::now() }).await?;
+        }
+        self.skipping(name).await
+    }
+
+    /// Ends the skips of one service of an app, or of all.
+    pub async fn end_skip(&self, name: &str, service: Option<&str>) -> Result<Skipping, Error> {
+        let app = self.apps.find(name)?;
+        let skips = self.store.skips(&app.name).await?;
+        for skip in skips.iter().filter(|skip| service.is_none_or(|name| skip.service.as_str() == name)) {
+            self.store.forget_skip(&app.name, &skip.service).await?;
+        }
+        self.skipping(name).await
+    }
+}
+
+fn known_service(services: &[ServiceStatus], service: &str, app: &AppName) -> Result<(), Error> {
+    if services.iter().any(|known| known.service.as_str() == service) {
+        return Ok(());
+    }
+    let known: Vec<_> = services.iter().map(|known| known.service.as_str()).collect();
+    Err(Error::new(Kind::Invalid, "no_such_service", format!("`service`: the app has no service `{service}`"))
+        .hint(format!("its services are {}", known.join(", ")))
+        .app(app))
+}
+
+impl Memory {
+    fn failed(&self, service: &ServiceName, digest: &Digest) -> Option<Timestamp> {
+        let same = |bad: &&BadImage| {
+            let known = bad.digests.iter().filter_map(|name| name.rsplit('@').next());
+            bad.service == *service && known.chain([bad.image_id.as_str()]).any(|known| known == digest.as_str())
+        };
+        self.bad.iter().find(same).map(|bad| bad.since)
+    }
+
+    fn skipped(&self, service: &ServiceName, digest: &Digest) -> Option<Timestamp> {
+        let skip = self.skips.iter().find(|skip| skip.service == *service && skip.digest == *digest);
+        skip.map(|skip| skip.since)
+    }
+}

@@ -1,0 +1,13 @@
+//! What happens by itself: one pass over everything that a policy marks, when it is due, and what is held back from it.
+//!
+//! Start reading in `pass`.
+
+mod apply;
+mod hold;
+mod mark;
+mod pass;
+mod schedule;
+
+pub use hold::Skipping;
+pub use pass::{PassOptions, Scope};
+pub use schedule::{AppSchedule, ScheduleView};

@@ -1,0 +1,206 @@
+//! One pass: every marked container is looked at, each registry asked once, and what is newer and not held back applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::mark::{Marked, Marks};
+use crate::domain::app::AppName;
+use crate::domain::freshness::Status;
+use crate::domain::hold::HeldBack;
+use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
+use crate::domain::plan::runs;
+use crate::domain::report::{PassReport, Report, Updated};
+use crate::error::Error;
+use crate::usecases::context::Restock;
+use crate::usecases::freshness::{Ask, Asked, authfile_of, digests_of};
+use crate::usecases::jobs::{Running, Ticket};
+use crate::usecases::list_apps::App;
+
+/// What a pass works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that a policy marks.
+    Everything,
+    /// What is due now: these apps, and with `rest` whatever has no schedule of its own.
+    Due { apps: BTreeSet<AppName>, rest: bool },
+}
+
+/// What the caller of a pass can choose.
+#[derive(Debug, Clone)]
+pub struct PassOptions {
+    /// Take back what fails.
+    pub rollback: bool,
+    pub scope: Scope,
+}
+
+impl Scope {
+    pub(super) fn has_app(&self, app: &App) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Due { apps, rest } => apps.contains(&app.dir.name) || (*rest && app.schedule().is_none()),
+        }
+    }
+
+    /// Whether containers that belong to no app are looked at.
+    pub(super) fn has_rest(&self) -> bool {
+        matches!(self, Self::Everything | Self::Due { rest: true, .. })
+    }
+}
+
+/// What was found out of a marked container.
+pub(super) enum Verdict {
+    Fresh,
+    Newer,
+    Held(HeldBack),
+    /// It could not be found out.
+    Unknown(String),
+}
+
+impl Restock {
+    /// Starts a pass, or joins the one that is running.
+    pub async fn start_pass(self: &Arc<Self>, options: PassOptions) -> Result<Ticket, Error> {
+        self.start_pass_noting(options, Arc::default()).await
+    }
+
+    /// The same; `began` tells whether the pass is the caller's own.
+    pub(super) async fn start_pass_noting(
+        self: &Arc<Self>,
+        options: PassOptions,
+        began: Arc<AtomicBool>,
+    ) -> Result<Ticket, Error> {
+        self.start_job(Kind::AutoUpdate, Target::All("*".into()), move |running| async move {
+            began.store(true, Ordering::Release);
+            pass(&running, &options).await
+        })
+        .await
+    }
+
+    /// What a pass would do: nothing is pulled, nothing stopped, nobody kept waiting by a lock.
+    pub async fn dry_pass(&self, scope: &Scope) -> Result<PassReport, Error> {
+        let marks = self.marks(scope).await?;
+        let verdicts = self.judge(&marks).await?;
+        let mut report = first_report(&marks, &verdicts);
+        for (report, verdict) in report.reports.iter_mut().zip(&verdicts) {
+            if matches!(verdict, Verdict::Newer) {
+                report.updated = Updated::Pending;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Asks for each reference once, and tells each container what that means for it.
+    async fn judge(&self, marks: &Marks) -> Result<Vec<Verdict>, Error> {
+        let asked: Asked = marks
+            .marked
+            .iter()
+            .filter_map(|marked| Some((marked.reference()?, authfile_of(&marked.container))))
+            .collect();
+        self.freshness.learn(&asked, Ask::Force).await;
+        let local: BTreeSet<_> =
+            marks.marked.iter().filter(|marked| marked.local).map(|marked| marked.image.clone()).collect();
+        let images = self.engine.images(local).await?;
+        let mut memories = BTreeMap::new();
+        for (name, app) in &marks.apps {
+            memories.insert(name, self.memory(app).await?);
+        }
+        let mut verdicts = Vec::with_capacity(marks.marked.len());
+        for marked in &marks.marked {
+            let container = &marked.container;
+            if marked.local {
+                let image = images.get(&marked.image).and_then(Option::as_ref);
+                let newer = image.is_some_and(|image| !runs(container, image, marked.platform.as_deref()));
+                verdicts.push(if newer { self.when_open() } else { Verdict::Fresh });
+                continue;
+            }
+            let digests = digests_of(container, &marks.snapshot.digests);
+            let found = self.freshness.find(container, &marked.image, digests, Ask::Force).await;
+            let reference = marked.reference();
+            let failure = reference.as_ref().and_then(|reference| self.freshness.known(reference)?.failure);
+            verdicts.push(match (found.status, failure, &found.remote_digest, reference) {
+                (_, Some(failure), ..) => Verdict::Unknown(failure),
+                (Status::Outdated, None, Some(digest), Some(reference)) => {
+                    let service = marked.service.as_ref();
+                    let memory = service.and_then(|(app, service)| Some((memories.get(app)?, service)));
+                    let held = match memory {
+                        Some((memory, service)) => self.held_back(memory, service, &reference, digest).await?,
+                        None => None,
+                    };
+                    held.map_or_else(|| self.when_open(), Verdict::Held)
+                }
+                (Status::Error, ..) => Verdict::Unknown(found.message.unwrap_or_default()),
+                _ => Verdict::Fresh,
+            });
+        }
+        Ok(verdicts)
+    }
+
+    /// What nothing but a closed window can hold back.
+    fn when_open(&self) -> Verdict {
+        let held = self.limits.held_back(&Default::default(), jiff::Timestamp::now());
+        held.map_or(Verdict::Newer, Verdict::Held)
+    }
+}
+
+async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Error> {
+    let started = Instant::now();
+    let restock = &running.restock;
+    running.step(Step::Snapshot).await?;
+    let marks = restock.marks(&options.scope).await?;
+    running.step(Step::Plan).await?;
+    let verdicts = running.unless_cancelled(restock.judge(&marks)).await?;
+    let mut report = first_report(&marks, &verdicts);
+    super::apply::apply(running, options, &marks, &verdicts, &mut report).await?;
+    for error in &report.errors {
+        tracing::warn!("auto-update: {error}");
+    }
+    let outcome = if report.any(Updated::Failed) {
+        Outcome::Failed
+    } else if report.any(Updated::RolledBack) {
+        Outcome::RolledBack
+    } else if report.any(Updated::True) {
+        Outcome::Updated
+    } else {
+        Outcome::Unchanged
+    };
+    Ok(JobResult {
+        updated: report.any(Updated::True),
+        services: Vec::new(),
+        outcome,
+        recreated: Vec::new(),
+        skipped: Vec::new(),
+        job: running.handle.id.clone(),
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        warnings: Vec::new(),
+        report: Some(report),
+    })
+}
+
+/// The report before anything is done.
+fn first_report(marks: &Marks, verdicts: &[Verdict]) -> PassReport {
+    let mut errors = marks.errors.clone();
+    let mut reports = Vec::with_capacity(verdicts.len());
+    for (marked, verdict) in marks.marked.iter().zip(verdicts) {
+        if let Verdict::Unknown(reason) = verdict {
+            errors.push(format!("{}: {reason}", marked.container.name));
+        }
+        reports.push(report_of(marked, verdict));
+    }
+    PassReport { reports, errors }
+}
+
+fn report_of(marked: &Marked, verdict: &Verdict) -> Report {
+    Report {
+        container_id: marked.container.id.clone(),
+        container_name: marked.container.name.clone(),
+        image_name: marked.image.clone(),
+        policy: marked.policy,
+        unit: marked.unit.clone(),
+        updated: if matches!(verdict, Verdict::Unknown(_)) { Updated::Failed } else { Updated::False },
+        held_back: match verdict {
+            Verdict::Held(held) => Some(held.clone()),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,123 @@
+use serde_json::{Value, json};
+
+use crate::world::{Options, World};
+
+const PASS: &str = "/api/auto-update";
+
+fn label(world: &World, container: &str, name: &str, value: &str) {
+    world.engine.change(container, |container| drop(container.labels.insert(name.into(), value.into())));
+}
+
+fn updated(answer: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let reports = answer["reports"].as_array().unwrap();
+    reports.iter().map(|report| (text(&report["Unit"]), text(&report["Updated"]))).collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+/// An app of three services whose images are newer here than what runs.
+fn world() -> World {
+    let world = World::new();
+    let shop = world.app("shop").service("web", "registry.test/web:1").service("db", "registry.test/db:1");
+    shop.service("cache", "registry.test/cache:1").running();
+    for image in ["web", "db", "cache"] {
+        world.engine.publish(&format!("registry.test/{image}:1"), &format!("{image} 2"));
+    }
+    world
+}
+
+#[tokio::test]
+async fn labels_mark_services_one_by_one_and_only_those_are_applied() {
+    let world = world();
+    label(&world, "shop-web-1", "restock.auto-update", "local");
+    label(&world, "shop-db-1", "io.containers.autoupdate", "disabled");
+    label(&world, "shop-cache-1", "restock.auto-update", "sometimes");
+    let restock = world.restock().await;
+    let dry = restock.post(&format!("{PASS}?dry_run=true")).await.ok();
+    assert_eq!(updated(&dry), pairs(&[("shop/web", "pending")]));
+    let error = dry["errors"][0].as_str().unwrap();
+    assert!(error.contains("shop-cache-1") && error.contains("registry (or image), local, disabled"), "{error}");
+    assert!(!world.docker.verbs("shop").contains(&"up".to_owned()), "a dry run changes nothing");
+    assert_eq!(updated(&restock.post(PASS).await.ok()), pairs(&[("shop/web", "true")]));
+    let up = world.docker.calls("shop").into_iter().find(|call| call.contains("up ")).unwrap();
+    assert!(up.contains("web") && !up.contains("db") && !up.contains("cache"), "{up}");
+    assert!(!world.docker.verbs("shop").contains(&"pull".to_owned()), "`local` pulls nothing");
+}
+
+#[tokio::test]
+async fn an_app_that_is_marked_as_a_whole_is_applied_once_and_as_a_whole() {
+    let world = world();
+    let restock = world.restock().await;
+    let policy = restock.request("PUT", "/api/apps/shop/auto-update").body(json!({"auto_update": "local"}).to_string());
+    policy.await.ok();
+    let done = restock.post(PASS).await.ok();
+    assert_eq!(updated(&done), pairs(&[("shop/cache", "true"), ("shop/db", "true"), ("shop/web", "true")]));
+    assert_eq!(world.docker.verbs("shop").iter().filter(|verb| *verb == "up").count(), 1);
+    let again = restock.post(PASS).await.ok();
+    assert_eq!(updated(&again), pairs(&[("shop/cache", "false"), ("shop/db", "false"), ("shop/web", "false")]));
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_fails_its_own_containers_only() {
+    let world = world();
+    label(&world, "shop-web-1", "restock.auto-update", "registry");
+    label(&world, "shop-db-1", "restock.auto-update", "local");
+    let restock = world.restock().await;
+    let before = world.engine.container("shop-web-1").unwrap().id;
+    let done = restock.post(PASS).await.ok();
+    assert_eq!(updated(&done), pairs(&[("shop/db", "true"), ("shop/web", "failed")]), "{done}");
+    assert!(done["errors"][0].as_str().unwrap().starts_with("shop-web-1: "), "{done}");
+    assert_eq!(world.engine.container("shop-web-1").unwrap().id, before);
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_an_error_that_says_how_to_write_it() {
+    let world = World::new();
+    world.app("web").service("short", "web:1").service("bare", "registry.test/web").running();
+    world.app("broken").file("compose.yaml", "not a compose file").absent();
+    let settings = json!({"auto_update": "sometimes"});
+    world.app("typo").service("web", "registry.test/web:1").key("x-restock", settings).running();
+    let restock = world.restock().await;
+    restock.request("PUT", "/api/apps/web/auto-update").body(r#"{"auto_update": "registry"}"#).await.ok();
+    let done = restock.post(PASS).await.ok();
+    assert_eq!(updated(&done), []);
+    let errors = done["errors"].to_string();
+    for part in ["docker.io/library/web:1", "registry.test/web:latest", "typo: x-restock.auto_update"] {
+        assert!(errors.contains(part), "{part} in {errors}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_window_holds_back_what_is_found() {
+    let world = world();
+    label(&world, "shop-web-1", "restock.auto-update", "local");
+    let hour = (jiff::Zoned::now().hour() + 12) % 24;
+    let window = format!("{hour:02}:00-{hour:02}:59");
+    let restock = world.restock_with(Options { window: Some(window.clone()), ..Options::default() }).await;
+    let done = restock.post(PASS).await.ok();
+    assert_eq!(updated(&done), pairs(&[("shop/web", "false")]));
+    let held = &done["reports"][0]["HeldBack"];
+    assert_eq!(held["reason"], "window");
+    assert!(held["until"].is_string(), "{held}");
+    let schedule = restock.get("/api/schedule").await.ok();
+    assert_eq!(
+        (&schedule["window"], &schedule["open"], &schedule["apps"]),
+        (&json!(window), &json!(false), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn skipping_wants_something_newer_and_a_service_that_exists() {
+    let world = world();
+    let restock = world.restock().await;
+    let path = "/api/apps/shop/skip";
+    assert_eq!(restock.get(path).await.ok(), json!({"skipped": []}));
+    restock.post(path).await.problem(409, "nothing_to_skip");
+    restock.request("POST", path).body(r#"{"service": "nothing"}"#).await.problem(400, "no_such_service");
+    restock.request("POST", path).body(r#"{"colour": 1}"#).await.problem(400, "bad_json");
+    restock.delete(path).await.ok();
+    restock.get("/api/apps/none/skip").await.problem(404, "no_such_app");
+}
