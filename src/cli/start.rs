@@ -38,6 +38,7 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             health_timeout: settings.health_timeout,
             settle: settings.settle,
             keep: settings.keep,
+            cleanup: settings.cleanup,
             pull_timeout: settings.pull_timeout,
             concurrency: settings.concurrency,
             window: settings.window.clone(),

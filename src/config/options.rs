@@ -37,6 +37,9 @@ pub struct CommonOptions {
     /// How long replaced images are kept for a rollback [default: 7d]
     #[arg(long, global = true, value_name = "TIME")]
     pub keep: Option<String>,
+    /// Remove replaced images once they are no longer kept, if nothing else names or uses them
+    #[arg(long, global = true)]
+    pub cleanup: bool,
     /// How long pulling the images of one app may take [default: 30m]
     #[arg(long, global = true, value_name = "TIME")]
     pub pull_timeout: Option<String>,

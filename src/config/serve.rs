@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::options::{CommonOptions, ServeOptions};
 use super::secret::Secret;
-use super::settings::{Settings, duration};
+use super::settings::{Settings, duration, switch};
 use super::sources::{Origin, Sources};
 use crate::domain::schedule::Schedule;
 
@@ -218,14 +218,6 @@ fn docker_api(text: &str) -> Result<DockerApi, &'static str> {
         "read-only" => Ok(DockerApi::ReadOnly),
         "full" => Ok(DockerApi::Full),
         _ => Err("none of off, read-only and full"),
-    }
-}
-
-fn switch(text: &str) -> Result<bool, &'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err("neither true nor false"),
     }
 }
 

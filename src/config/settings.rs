@@ -43,6 +43,8 @@ pub struct Settings {
     pub settle: Duration,
     /// How long the tags that protect replaced images are kept.
     pub keep: Duration,
+    /// Remove replaced images once they are no longer kept.
+    pub cleanup: bool,
     /// How long pulling the images of one app may take.
     pub pull_timeout: Duration,
     /// How many apps are worked on at once.
@@ -84,6 +86,7 @@ impl Settings {
             health_timeout: sources.parse("health-timeout", positive).unwrap_or(Duration::from_secs(60)),
             settle: sources.parse("settle", duration).unwrap_or(Duration::from_secs(5)),
             keep: sources.parse("keep", duration).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+            cleanup: sources.parse("cleanup", switch).unwrap_or(false),
             pull_timeout: sources.parse("pull-timeout", positive).unwrap_or(Duration::from_secs(30 * 60)),
             concurrency: sources.parse("concurrency", concurrency).unwrap_or(4),
             timezone: sources.parse("timezone", zone).unwrap_or_else(TimeZone::system),
@@ -145,6 +148,14 @@ fn log_format(text: &str) -> Result<LogFormat, &'static str> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err("neither text nor json"),
+    }
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("neither true nor false"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Makes containers follow their images, proves them, and takes it back: shared by update, rollback and settling.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::jobs::Running;
 use super::prove::{Patience, Unproven, prove};
@@ -261,24 +260,6 @@ fn path_component(name: &str) -> String {
 
 fn keep_tag(job: &str, n: usize) -> String {
     if n == 0 { job.to_owned() } else { format!("{job}-{n}") }
-}
-
-/// Takes away protecting names that are older than `keep`; never anything else. A failure changes nothing.
-pub async fn forget_old_images(engine: &crate::adapters::engine::Engine, keep: Duration) {
-    let names = match engine.names_below(KEEP).await {
-        Ok(names) => names,
-        Err(error) => return tracing::warn!(%error, "protecting tags could not be listed"),
-    };
-    let expired = |name: &&String| {
-        let job = name.rsplit(':').next().and_then(|tag| tag.split('-').next()?.parse::<ulid::Ulid>().ok());
-        job.is_some_and(|job| job.datetime().elapsed().is_ok_and(|age| age > keep))
-    };
-    for name in names.iter().filter(expired) {
-        match engine.untag(name).await {
-            Ok(()) => tracing::info!(image = name, "an old image is no longer protected"),
-            Err(error) => tracing::warn!(image = name, %error, "a protecting tag could not be removed"),
-        }
-    }
 }
 
 /// The failure of work that was applied, for the client.

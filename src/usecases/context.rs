@@ -32,6 +32,8 @@ pub struct Limits {
     pub settle: Duration,
     /// How long the images of before an update are kept.
     pub keep: Duration,
+    /// Remove the images of before an update when they are no longer kept.
+    pub cleanup: bool,
     /// How long one pull may take.
     pub pull_timeout: Duration,
     /// How many apps are worked on at once.

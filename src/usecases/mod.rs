@@ -21,6 +21,7 @@ pub mod update_app;
 pub mod update_container;
 
 mod apply;
+mod old_images;
 mod prove;
 mod relay;
 

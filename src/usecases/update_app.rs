@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Applied, NotApplied, Work, failure, forget_old_images};
+use super::apply::{Applied, NotApplied, Work, failure};
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
 use super::prove::Patience;
@@ -325,7 +325,7 @@ async fn change(
     match applied {
         Ok(applied) => {
             forget_bad(&work).await;
-            forget_old_images(&restock.engine, restock.limits.keep).await;
+            restock.forget_old_images().await;
             let mut result = result(running, Outcome::Updated, services, applied, plan, started);
             result.warnings = warnings;
             Ok(result)

@@ -193,3 +193,68 @@ fn the_command_line_sets_policies_and_runs_a_pass() {
     assert!(code == 0 && !text.contains("registry"), "{text}");
     assert_eq!(run(&["policy", &case.app, "sometimes"]).0, 2);
 }
+
+fn has_image(case: &Case, id: &str) -> bool {
+    case.world.command("docker").args(["image", "inspect", id]).output().unwrap().status.success()
+}
+
+#[test]
+fn an_app_that_shares_a_bad_image_is_not_told_as_updated_on_the_old_one() {
+    let (world, _) = World::own("sharing");
+    let world: &'static World = Box::leak(Box::new(world));
+    let mut case = Case::on(world, "web");
+    // The same image works for one app and not for the other, whose healthcheck wants more.
+    let other = case.apps().join("other");
+    std::fs::create_dir(&other).unwrap();
+    for file in ["compose.yaml", ".env"] {
+        std::fs::copy(case.dir().join(file), other.join(file)).unwrap();
+    }
+    let strict = "services: {web: {healthcheck: {test: [CMD, busybox, sh, -c, \"test $$DEMO_VERSION = 1\"], interval: 200ms, retries: 2}}}\nx-restock: {auto_update: registry}\n";
+    case.write("compose.override.yaml", strict);
+    std::fs::write(other.join("compose.override.yaml"), "x-restock: {auto_update: registry}\n").unwrap();
+    case.up();
+    crate::world::output(world.command("docker").args(["compose", "up", "-d", "--quiet-pull"]).current_dir(&other));
+    case.serve();
+    case.publish("web", "2", "web");
+    let done = pass(&case, "");
+    let other_runs = |case: &Case| {
+        case.docker(&[
+            "inspect",
+            "--format",
+            "{{index .Config.Labels \"org.opencontainers.image.version\"}}",
+            "other-web-1",
+        ])
+    };
+    assert_eq!(report(&case, &done, "web")["Updated"], "rolled back", "{done}");
+    let other = done["reports"].as_array().unwrap().iter().find(|report| report["Unit"] == "other/web").unwrap();
+    assert_eq!((&other["Updated"], other_runs(&case).as_str()), (&json!("true"), "2"), "{done}");
+    case.assert_runs("web", "1");
+    let again = pass(&case, "");
+    assert_eq!(report(&case, &again, "web")["HeldBack"]["reason"], "rolled_back", "{again}");
+    assert_eq!(other_runs(&case), "2");
+}
+
+both_engines! {
+    replaced_images_go_when_they_are_no_longer_kept_and_only_when_asked_for => |kind| {
+    let mut case = Case::new(kind, "web");
+    let image = |case: &Case| case.docker(&["inspect", "--format", "{{.Image}}", &case.ids("web")[0]]);
+    let update = |case: &mut Case, version: &str, options: &[&str]| {
+        case.publish("web", version, "web");
+        case.serve_with(&[&["--keep", "0s"], options].concat());
+        case.update().expect(200);
+        image(case)
+    };
+    let first = image(&case);
+    let second = update(&mut case, "2", &[]);
+    // What a person has named stays, whoever pulled it.
+    case.docker(&["tag", &second, &format!("{}/mine:1", case.app)]);
+    let third = update(&mut case, "3", &["--cleanup"]);
+    let fourth = update(&mut case, "4", &["--cleanup"]);
+    assert_eq!([&second, &third, &fourth].map(|id| has_image(&case, id)), [true, false, true]);
+    if kind == Kind::Classic {
+        assert!(has_image(&case, &first), "nobody had asked for a clean-up then");
+    }
+    let kept = case.docker(&["images", "--quiet", "--filter", &format!("reference=restock.local/keep/{}/*", case.app)]);
+    assert_eq!(kept, "", "nothing is kept for longer than was asked");
+};
+}

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::query_parameters::{RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use bollard::query_parameters::{
+    RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+};
 use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::Value;
@@ -204,12 +206,23 @@ impl Engine {
         present(self.docker.remove_image(name, Some(options), None).await.map_err(EngineError::from)).map(drop)
     }
 
-    /// All names of images that start with `repository/`.
-    pub async fn names_below(&self, repository: &str) -> Result<Vec<String>, EngineError> {
+    /// Removes an image by its ID, with all its names in registries. The engine refuses while a container uses it.
+    pub async fn remove_image(&self, image: &ImageId) -> Result<(), EngineError> {
+        let removed = self.docker.remove_image(image.as_str(), None::<RemoveImageOptions>, None).await;
+        present(removed.map_err(EngineError::from)).map(drop)
+    }
+
+    /// All names of images that start with `repository/`, and what they name.
+    pub async fn names_below(&self, repository: &str) -> Result<Vec<(String, ImageId)>, EngineError> {
         let images = self.wire.json(Method::GET, "/images/json", None, READ_DEADLINE).await?;
-        let names = images.as_array().into_iter().flatten().flat_map(|image| image["RepoTags"].as_array()).flatten();
         let prefix = format!("{repository}/");
-        Ok(names.filter_map(Value::as_str).filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect())
+        let mut below = Vec::new();
+        for image in images.as_array().into_iter().flatten() {
+            let names = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let id = ImageId::new(image["Id"].as_str().unwrap_or_default());
+            below.extend(names.filter(|name| name.starts_with(&prefix)).map(|name| (name.to_owned(), id.clone())));
+        }
+        Ok(below)
     }
 
     /// Gives a container another name.

@@ -152,6 +152,7 @@ async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Err
     let verdicts = running.unless_cancelled(restock.judge(&marks)).await?;
     let mut report = first_report(&marks, &verdicts);
     super::apply::apply(running, options, &marks, &verdicts, &mut report).await?;
+    restock.forget_old_images().await;
     for error in &report.errors {
         tracing::warn!("auto-update: {error}");
     }

@@ -77,10 +77,15 @@ impl Restock {
             Ok(_) => Vec::new(),
             Err(error) => return tracing::error!(%error, "schedules cannot be kept"),
         };
+        let mut written = None;
         // A closed window held something back: it is looked at again when it opens.
         let mut opening = None;
         loop {
             self.plan_next(&mut due, own.as_ref(), &std::mem::take(&mut remembered)).await;
+            if written.as_ref() != Some(&due) {
+                self.write_schedules(&due).await;
+                written = Some(due.clone());
+            }
             let next = due.values().map(|(_, next)| *next).chain(opening).min();
             if self.sleep_until(next).await.is_break() {
                 return;
@@ -104,7 +109,7 @@ impl Restock {
         }
     }
 
-    /// Brings the list of what is due up to date with the apps' files, and writes it down when it changed.
+    /// Brings the list of what is due up to date with the apps' files.
     async fn plan_next(&self, due: &mut Due, own: Option<&Schedule>, remembered: &[ScheduleRow]) {
         let mut wanted: BTreeMap<Option<AppName>, Schedule> = BTreeMap::new();
         wanted.extend(own.map(|schedule| (None, schedule.clone())));
@@ -114,7 +119,6 @@ impl Restock {
                 Err(problem) => tracing::warn!(%app, "x-restock.schedule: `{text}`: {problem}"),
             }
         }
-        let before = due.clone();
         due.retain(|app, (schedule, _)| wanted.get(app) == Some(schedule));
         let now = Timestamp::now();
         for (app, schedule) in wanted {
@@ -122,9 +126,6 @@ impl Restock {
             // What should have run while nothing ran is due at once.
             let next = last.map(|row| row.next).or_else(|| schedule.next_after(now)).unwrap_or(Timestamp::MAX);
             due.entry(app).or_insert((schedule, next));
-        }
-        if *due != before {
-            self.write_schedules(due).await;
         }
     }
 

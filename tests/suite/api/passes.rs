@@ -1,3 +1,7 @@
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use restock::adapters::store::ScheduleRow;
+use restock::domain::schedule::Schedule;
 use serde_json::{Value, json};
 
 use crate::world::{Options, World};
@@ -6,6 +10,15 @@ const PASS: &str = "/api/auto-update";
 
 fn label(world: &World, container: &str, name: &str, value: &str) {
     world.engine.change(container, |container| drop(container.labels.insert(name.into(), value.into())));
+}
+
+async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !look().await {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    crate::world::soon(what, looking).await;
 }
 
 fn updated(answer: &Value) -> Vec<(String, String)> {
@@ -120,4 +133,32 @@ async fn skipping_wants_something_newer_and_a_service_that_exists() {
     restock.request("POST", path).body(r#"{"colour": 1}"#).await.problem(400, "bad_json");
     restock.delete(path).await.ok();
     restock.get("/api/apps/none/skip").await.problem(404, "no_such_app");
+}
+
+#[tokio::test]
+async fn a_pass_that_was_due_while_nothing_ran_is_made_up_for_when_asked() {
+    let world = world();
+    label(&world, "shop-web-1", "restock.auto-update", "local");
+    let yearly = Schedule::parse("0 4 1 1 *", TimeZone::UTC).unwrap();
+    let due = ScheduleRow {
+        app: None,
+        cron: yearly.to_string(),
+        timezone: "UTC".into(),
+        next: Timestamp::now() - SignedDuration::from_hours(1),
+    };
+    for (missed, wanted) in [(false, 0), (true, 1)] {
+        let restock = world.restock().await;
+        restock.restock.store.write_schedules(vec![due.clone()]).await.unwrap();
+        let keeper = tokio::spawn(restock.restock.clone().keep_schedule(Some(yearly.clone()), missed));
+        // The next year's run is written down once what was due has been done.
+        until("the next run", async || {
+            restock.get("/api/schedule").await.ok()["next"].as_str().is_some_and(|next| next.contains("-01-01T04:00"))
+        })
+        .await;
+        let history = restock.get("/api/history").await.ok();
+        let passes = history.as_array().unwrap().iter().filter(|job| job["kind"] == "auto_update").count();
+        assert_eq!(passes, wanted, "{history}");
+        restock.restock.stopping.cancel();
+        keeper.await.unwrap();
+    }
 }

@@ -67,6 +67,7 @@ impl Service {
                 health_timeout: options.health_timeout,
                 settle: Duration::ZERO,
                 keep: settings.keep,
+                cleanup: settings.cleanup,
                 pull_timeout: options.pull_timeout,
                 concurrency: options.concurrency,
                 window: options.window.map(|window| window.parse().unwrap()),
