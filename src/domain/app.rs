@@ -108,6 +108,18 @@ pub enum AppState {
     Broken,
 }
 
+impl fmt::Display for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Partial => "partial",
+            Self::Stopped => "stopped",
+            Self::Absent => "absent",
+            Self::Broken => "broken",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! Whether what runs is what the registry has, told without pulling.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,19 @@ pub enum Status {
     /// The container is not up yet.
     Preparing,
     Error,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Updated => "updated",
+            Self::Outdated => "outdated",
+            Self::Skipped => "skipped",
+            Self::Processing => "processing",
+            Self::Preparing => "preparing",
+            Self::Error => "error",
+        })
+    }
 }
 
 /// What a registry is known to have.

@@ -8,6 +8,7 @@ mod health;
 mod history;
 mod images;
 mod jobs;
+mod metrics;
 mod params;
 mod problem;
 mod reply;

@@ -7,7 +7,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{apps, auth, auto_update, guard, health, history, images, jobs, problem, stream};
+use super::{apps, auth, auto_update, guard, health, history, images, jobs, metrics, problem, stream};
 use crate::usecases::Restock;
 use crate::usecases::access::Access;
 
@@ -34,6 +34,7 @@ pub fn router(http: Http) -> Router {
     Router::new()
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/apps", get(apps::list))
         // An app may be called `update`: reading it must not be hidden by the route that updates all.
         .route("/api/apps/update", post(apps::update_all).get(apps::one_called_update))

@@ -12,6 +12,7 @@ use super::events::Events;
 use super::freshness::Freshness;
 use super::inventory::Inventory;
 use super::jobs::Jobs;
+use super::metrics::Metrics;
 use super::resolve::Resolver;
 use crate::adapters::apps_dir::AppsDir;
 use crate::adapters::compose::{Compose, Locator};
@@ -75,6 +76,7 @@ pub struct Restock {
     pub jobs: Jobs,
     pub resolver: Resolver,
     pub inventory: Inventory,
+    pub metrics: Metrics,
     /// The container this process runs in, if it runs in one.
     own_container: Option<String>,
     /// Fires when the service shuts down.
@@ -90,6 +92,7 @@ impl Restock {
             freshness,
             resolver: Resolver::default(),
             inventory: Inventory::default(),
+            metrics: Metrics::default(),
             jobs: Jobs::default(),
             own_container: own_container(Path::new("/proc/self/mountinfo")),
             stopping: CancellationToken::new(),

@@ -50,6 +50,9 @@ struct Shared {
     /// Answers that are not yet written down: all of a check go in one transaction.
     unwritten: Mutex<Vec<(String, Digest, Timestamp)>>,
     version: AtomicU64,
+    /// Questions that were answered from what is known, and those that were asked of a registry.
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 #[derive(Default)]
@@ -96,6 +99,11 @@ impl Freshness {
         self.shared.version.load(Ordering::Acquire)
     }
 
+    /// How many questions were answered from what is known, and how many were asked of a registry.
+    pub fn lookups(&self) -> (u64, u64) {
+        (self.shared.hits.load(Ordering::Relaxed), self.shared.misses.load(Ordering::Relaxed))
+    }
+
     /// What is known of a reference.
     pub fn known(&self, reference: &ImageReference) -> Option<Known> {
         self.slot(reference).known()
@@ -126,6 +134,7 @@ impl Freshness {
             Ask::Force => Some(Instant::now()),
         };
         if slot.is_known_since(since) {
+            self.shared.hits.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let (this, asked) = (self.clone(), reference.clone());
@@ -153,8 +162,10 @@ impl Freshness {
         let _asking = slot.asking.lock().await;
         // Somebody else may have asked while this one waited.
         if slot.is_known_since(since) {
+            self.shared.hits.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        self.shared.misses.fetch_add(1, Ordering::Relaxed);
         let answer = self.registry.digest(reference, authfile).await;
         let now = Timestamp::now();
         let mut known = lock(&slot.known);

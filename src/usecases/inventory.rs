@@ -45,7 +45,7 @@ impl Restock {
             return Ok(snapshot);
         }
         // Read before the lists: what happens meanwhile makes the snapshot stale at once, never wrongly fresh.
-        let generation = self.inventory.generation.load(Ordering::Acquire);
+        let generation = self.inventory.generation();
         let (containers, digests) = tokio::try_join!(self.engine.containers(), self.engine.digests())?;
         let references = self.references(&containers).await?;
         let snapshot = Arc::new(Snapshot { containers, digests, references, generation });
@@ -100,11 +100,21 @@ impl Restock {
 }
 
 impl Inventory {
+    /// Whether somebody listens to the engine.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Acquire)
+    }
+
+    /// Grows whenever containers or images have changed.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     fn current(&self) -> Option<Arc<Snapshot>> {
-        if !self.watched.load(Ordering::Acquire) {
+        if !self.is_watched() {
             return None;
         }
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation();
         self.lock().as_ref().filter(|snapshot| snapshot.generation == generation).cloned()
     }
 

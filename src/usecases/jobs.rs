@@ -390,6 +390,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
         }
     }
     let restock = running.restock.clone();
+    restock.metrics.ended(job.kind, job.outcome.unwrap_or(Outcome::Failed), took);
     if let Err(error) = restock.store.finish(&job).await {
         // The next start finds the job unfinished and settles it.
         tracing::error!(error = %error, "the end of the job could not be written down");

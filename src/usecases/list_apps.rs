@@ -60,6 +60,8 @@ impl Restock {
 
     /// All apps with what is known of their freshness; no registry is asked.
     pub async fn seen_apps(&self) -> Result<Vec<SeenApp>, Error> {
+        // Read first: what changes meanwhile makes the look out of date at once.
+        let generation = self.look_generation();
         let (apps, digests) = tokio::try_join!(self.list_apps(), async { Ok(self.engine.digests().await?) })?;
         let toggles: HashMap<_, _> = self.store.toggles("app").await?.into_iter().collect();
         let mut seen = Vec::with_capacity(apps.len());
@@ -67,6 +69,7 @@ impl Restock {
             let setting = toggles.get(app.dir.name.as_str()).map(String::as_str);
             seen.push(self.see(app, &digests, setting).await);
         }
+        self.note_look(generation, &seen);
         Ok(seen)
     }
 

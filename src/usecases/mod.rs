@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod list_apps;
 pub mod list_images;
 pub mod logs;
+pub mod metrics;
 pub mod policies;
 pub mod power;
 pub mod resolve;

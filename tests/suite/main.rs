@@ -4,6 +4,7 @@
 
 mod api;
 mod jobs;
+mod metrics;
 mod outages;
 mod recorded;
 mod registry;

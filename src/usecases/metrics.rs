@@ -1,0 +1,201 @@
+//! What there is to count and to measure, for a monitoring system that asks now and then.
+//!
+//! Reading is cheap: nobody is waited for. Counts are kept as things happen; of the apps the last look is told, and one
+//! that is out of date is renewed behind the reader's back. Images appear in no label: every new tag or digest would be
+//! a series that lives for ever.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::context::Restock;
+use super::list_apps::SeenApp;
+use crate::domain::app::{AppName, AppState};
+use crate::domain::freshness::Status;
+use crate::domain::job::{Kind, Outcome};
+
+/// Bounds of the classes of durations, in seconds: from a dry run to a slow download.
+const DURATIONS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+/// How old a look at the apps may be when nothing is known to have changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
+const KINDS: [Kind; 7] =
+    [Kind::Update, Kind::Rollback, Kind::Up, Kind::Down, Kind::Check, Kind::AutoUpdate, Kind::ContainerUpdate];
+/// Outcomes that alerts are about. They are told as 0 before they happen: a count that begins with 1 is no increase.
+const BAD: [Outcome; 3] = [Outcome::Failed, Outcome::RolledBack, Outcome::Interrupted];
+
+/// What is counted as it happens, and the last look at the apps.
+pub struct Metrics {
+    jobs: Family<JobLabels, Counter>,
+    durations: Family<KindLabels, Histogram, fn() -> Histogram>,
+    look: Mutex<Option<Look>>,
+    /// Held while somebody looks.
+    looking: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The apps at one moment.
+struct Look {
+    apps: Vec<(AppName, AppState, Option<Status>)>,
+    at: Timestamp,
+    since: Instant,
+    /// The engine's containers and the registries' answers that it was made from.
+    generation: (u64, u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    kind: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    host: String,
+    kind: &'static str,
+    status: String,
+}
+
+/// One label and its value.
+type Label = [(&'static str, String); 1];
+type TwoLabels = [(&'static str, String); 2];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            jobs: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
+            look: Mutex::default(),
+            looking: Arc::default(),
+        };
+        for (kind, outcome) in KINDS.into_iter().flat_map(|kind| BAD.map(|outcome| (kind, outcome))) {
+            metrics.jobs(kind, outcome).inc_by(0);
+        }
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts a job that has ended.
+    pub(super) fn ended(&self, kind: Kind, outcome: Outcome, took: Duration) {
+        self.jobs(kind, outcome).inc();
+        self.durations.get_or_create_owned(&KindLabels { kind: kind.to_string() }).observe(took.as_secs_f64());
+    }
+
+    fn jobs(&self, kind: Kind, outcome: Outcome) -> Counter {
+        self.jobs.get_or_create_owned(&JobLabels { kind: kind.to_string(), outcome: outcome.to_string() })
+    }
+
+    fn lock_look(&self) -> std::sync::MutexGuard<'_, Option<Look>> {
+        self.look.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Restock {
+    /// Everything that is counted and measured, as it is now.
+    pub fn observe(self: &Arc<Self>) -> Registry {
+        let mut registry = Registry::with_prefix("restock");
+        let build = Family::<Label, Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        registry.register("build_info", "The version that runs", build);
+        registry.register("jobs", "Jobs of this process that have ended", self.metrics.jobs.clone());
+        let durations = self.metrics.durations.clone();
+        registry.register("job_duration_seconds", "How long jobs of this process took", durations);
+        self.observe_now(&mut registry);
+        self.observe_registries(&mut registry);
+        self.observe_apps(&mut registry);
+        self.look_again();
+        registry
+    }
+
+    fn observe_now(&self, registry: &mut Registry) {
+        let running = Family::<KindLabels, Gauge>::default();
+        for kind in KINDS {
+            running.get_or_create(&KindLabels { kind: kind.to_string() }).set(0);
+        }
+        for job in self.jobs.running() {
+            running.get_or_create(&KindLabels { kind: job.kind.to_string() }).inc();
+        }
+        registry.register("jobs_running", "Jobs of this process that run", running);
+        let connected = Gauge::<i64>::default();
+        connected.set(self.inventory.is_watched().into());
+        registry.register("engine_connected", "1 while the Docker engine tells what happens in it", connected);
+    }
+
+    fn observe_registries(&self, registry: &mut Registry) {
+        let requests = Family::<RequestLabels, Counter>::default();
+        for count in self.freshness.registry().stats().counts() {
+            // 4xx, 5xx: single statuses would be many series that say the same.
+            let status = count.status.map_or_else(|| "none".to_owned(), |status| format!("{}xx", status / 100));
+            let labels = RequestLabels { host: count.host, kind: count.kind.as_str(), status };
+            requests.get_or_create(&labels).inc_by(count.requests);
+        }
+        registry.register("registry_requests", "Requests to registries and their token servers", requests);
+        let lookups = Family::<Label, Counter>::default();
+        let (known, asked) = self.freshness.lookups();
+        lookups.get_or_create(&[("result", "hit".to_owned())]).inc_by(known);
+        lookups.get_or_create(&[("result", "miss".to_owned())]).inc_by(asked);
+        let help = "Questions for an image's freshness: hit, answered from what is known; miss, asked of the registry";
+        registry.register("freshness_lookups", help, lookups);
+    }
+
+    fn observe_apps(&self, registry: &mut Registry) {
+        let states = Family::<TwoLabels, Gauge>::default();
+        let statuses = Family::<TwoLabels, Gauge>::default();
+        let at = Gauge::<i64>::default();
+        if let Some(look) = self.metrics.lock_look().as_ref() {
+            for (name, state, status) in &look.apps {
+                let app = || ("app", name.to_string());
+                states.get_or_create(&[app(), ("state", state.to_string())]).set(1);
+                let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
+                statuses.get_or_create(&[app(), ("status", status)]).set(1);
+            }
+            at.set(look.at.as_second());
+        }
+        registry.register("app_state", "1 for the state that an app was in when it was last looked at", states);
+        registry.register("app_freshness", "1 for the last known freshness of an app; no registry is asked", statuses);
+        registry.register("apps_seen_timestamp_seconds", "When the apps were last looked at; 0 for never", at);
+    }
+
+    /// Remembers a look at all apps.
+    pub(super) fn note_look(&self, generation: (u64, u64), apps: &[SeenApp]) {
+        let apps = apps.iter().map(|seen| (seen.app.dir.name.clone(), seen.app.state, seen.status)).collect();
+        let look = Look { apps, at: Timestamp::now(), since: Instant::now(), generation };
+        *self.metrics.lock_look() = Some(look);
+    }
+
+    /// What a look at the apps is made from: it is out of date when this has changed.
+    pub(super) fn look_generation(&self) -> (u64, u64) {
+        (self.inventory.generation(), self.freshness.version())
+    }
+
+    /// Renews the look at the apps where it is out of date, without anybody waiting for it.
+    fn look_again(self: &Arc<Self>) {
+        let current = self
+            .metrics
+            .lock_look()
+            .as_ref()
+            .is_some_and(|look| look.generation == self.look_generation() && look.since.elapsed() < LOOK_AGAIN);
+        if current || self.stopping.is_cancelled() {
+            return;
+        }
+        let Ok(looking) = self.metrics.looking.clone().try_lock_owned() else { return };
+        let restock = self.clone();
+        tokio::spawn(async move {
+            let _looking = looking;
+            if let Err(error) = restock.seen_apps().await {
+                tracing::debug!(%error, "the apps could not be looked at");
+            }
+        });
+    }
+}
