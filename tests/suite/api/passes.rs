@@ -4,7 +4,8 @@ use restock::adapters::store::ScheduleRow;
 use restock::domain::schedule::Schedule;
 use serde_json::{Value, json};
 
-use crate::world::{Options, World};
+use crate::registry::fake::{Answer, Fake, index_digest};
+use crate::world::{Options, World, image_id};
 
 const PASS: &str = "/api/auto-update";
 
@@ -161,4 +162,37 @@ async fn a_pass_that_was_due_while_nothing_ran_is_made_up_for_when_asked() {
         restock.restock.stopping.cancel();
         keeper.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn three_hundred_fresh_containers_on_ten_images_cost_ten_questions_and_one_list() {
+    let world = World::new();
+    let fake = Fake::start(|_| Answer::index()).await;
+    let (mut containers, mut images) = (Vec::new(), Vec::new());
+    for image in 0..10 {
+        let (name, id) = (format!("{}/demo/app{image}", fake.name()), image_id(&format!("image {image}")));
+        images.push(json!({"Id": id, "RepoTags": [], "RepoDigests": [format!("{name}@{}", index_digest())]}));
+        containers.extend((0..30).map(|n| {
+            json!({
+                "Id": image_id(&format!("container {image} {n}"))[7..], "Names": [format!("/c{image}-{n}")],
+                "Image": format!("{name}:1"), "ImageID": id, "State": "running", "Status": "Up 1 hour",
+                "Labels": {"restock.auto-update": "registry"},
+            })
+        }));
+    }
+    world.engine.answer_instead("/containers/json?all=1", 200, containers.into());
+    world.engine.answer_instead("/images/json", 200, images.into());
+    let restock = world.restock().await;
+    // The first contact with a registry finds out how it is spoken to.
+    restock.post(&format!("{PASS}?dry_run=true")).await.ok();
+    world.engine.requests();
+    let before = fake.manifest_requests("HEAD");
+    let done = restock.post(PASS).await.ok();
+    assert_eq!(done["reports"].as_array().unwrap().len(), 300);
+    assert!(done["reports"].as_array().unwrap().iter().all(|report| report["Updated"] == "false"), "{done}");
+    assert_eq!((fake.manifest_requests("HEAD") - before, fake.manifest_requests("GET")), (10, 0));
+    // The list of containers, and that of images for what they are known as and for tags that are kept too long.
+    let asked = world.engine.requests();
+    assert_eq!(asked.iter().filter(|path| path.contains("/containers/")).count(), 1, "{asked:?}");
+    assert!(asked.iter().all(|path| path.contains("/containers/json") || path.contains("/images/json")), "{asked:?}");
 }

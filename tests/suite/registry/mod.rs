@@ -2,7 +2,7 @@
 
 mod asking;
 mod credentials;
-mod fake;
+pub mod fake;
 mod limits;
 mod privacy;
 mod setup;
