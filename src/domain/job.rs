@@ -107,7 +107,7 @@ pub enum State {
     Finished,
 }
 
-/// What a running job is doing. Up to [`Step::Plan`] nothing of the app has been touched.
+/// What a running job is doing. Before [`Step::Apply`] nothing of the app has been touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -115,8 +115,12 @@ pub enum Step {
     Snapshot,
     Pull,
     Plan,
+    /// The owner's own commands run, in containers that are as they were.
+    HooksBefore,
     Apply,
     Verify,
+    /// The owner's own commands run, in new containers that work.
+    HooksAfter,
     RollBack,
 }
 
@@ -297,7 +301,7 @@ mod tests {
 
     #[test]
     fn only_the_steps_from_apply_on_touch_containers() {
-        assert!(!Step::Plan.touches_containers());
+        assert!(!Step::HooksBefore.touches_containers());
         assert!(Step::Apply.touches_containers() && Step::RollBack.touches_containers());
     }
 

@@ -8,6 +8,7 @@ pub mod container;
 pub mod freshness;
 pub mod group;
 pub mod hold;
+pub mod hook;
 pub mod image;
 pub mod job;
 pub mod journal;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::app::{ProjectName, ServiceName};
+use super::hook::Hooks;
 
 /// A resolved project: only the services of active profiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub struct AppSettings {
     pub min_age: Option<std::time::Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    pub hooks: Hooks,
 }
 
 /// When Compose itself would pull.

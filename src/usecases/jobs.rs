@@ -344,7 +344,8 @@ fn join(wanted: Kind, running: Kind, id: &JobId, target: &Target) -> Result<(), 
         .job(id))
 }
 
-fn cancelled() -> Error {
+/// The error of a job that somebody has cancelled.
+pub(super) fn cancelled() -> Error {
     Error::new(error::Kind::Conflict, "cancelled", "the job was cancelled before anything was touched")
 }
 

@@ -7,6 +7,7 @@ pub mod context;
 pub mod events;
 pub mod freshness;
 pub mod group_update;
+mod hooks;
 pub mod inventory;
 pub mod jobs;
 pub mod list_apps;

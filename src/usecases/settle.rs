@@ -12,6 +12,7 @@ use super::update_container::settle_container;
 use crate::adapters::compose::ProjectCall;
 use crate::adapters::engine::{Engine, EngineError};
 use crate::domain::container::{Container, ContainerState};
+use crate::domain::hook::Hook;
 use crate::domain::job::{Job, JobResult, Kind, Outcome, State, Step};
 use crate::domain::journal::Journal;
 use crate::error::Error;
@@ -77,7 +78,11 @@ pub(super) async fn settle(running: &Running, was: &Job) -> Result<JobResult, Er
     if step != Step::RollBack {
         let before = restock.engine.project_containers(&work.journal.project).await?;
         match work.apply(&before, &work.targets()).await {
-            Ok(_) => return Ok(report(running, Some(&work.journal), "what was begun has been finished", started)),
+            Ok(_) => {
+                let mut report = report(running, Some(&work.journal), "what was begun has been finished", started);
+                report.warnings.extend(finish_hooks(&work, step, &settings.hooks.after).await);
+                return Ok(report);
+            }
             Err(reason) if !work.journal.rollback => {
                 return Err(give_up(&work, reason, service_changes(&work.journal)).await);
             }
@@ -94,6 +99,14 @@ pub(super) async fn settle(running: &Running, was: &Job) -> Result<JobResult, Er
             &work.redactor,
         )),
     }
+}
+
+/// The hooks that come after an update, unless they may have run already: nobody knows what twice would do.
+async fn finish_hooks(work: &Work<'_>, step: Step, after: &[Hook]) -> Vec<String> {
+    if step == Step::HooksAfter {
+        return vec!["some of the hooks that come after an update may not have run".into()];
+    }
+    work.hooks_after(after).await
 }
 
 fn report(running: &Running, updated: Option<&Journal>, what: &str, started: Instant) -> JobResult {

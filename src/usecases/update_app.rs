@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Applied, NotApplied, Work, failure};
 use super::context::Restock;
-use super::jobs::{Running, Ticket};
+use super::jobs::{Running, Ticket, cancelled};
 use super::prove::Patience;
 use super::relay::Relay;
 use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
@@ -213,9 +213,7 @@ async fn pull(
 fn pull_failed(error: &CommandError, service: Option<&str>, redactor: &Redactor) -> Error {
     let CommandError::Exit { stderr, .. } = error else {
         return match error {
-            CommandError::Cancelled { .. } => {
-                Error::new(ErrorKind::Conflict, "cancelled", "the job was cancelled before anything was touched")
-            }
+            CommandError::Cancelled { .. } => cancelled(),
             other => command_error(other, redactor),
         };
     };
@@ -314,10 +312,11 @@ async fn change(
         journal,
         selected: fetched.selected,
     };
+    work.hooks_before(&settings.hooks.before).await?;
     running.handle.begin_touching()?;
     restock.store.write_journal(&running.handle.id, Step::Apply, &work.journal).await?;
     running.tell_step(Step::Apply);
-    let warnings = work.protect().await?;
+    let mut warnings = work.protect().await?;
     warnings.iter().for_each(|warning| running.warn(warning));
 
     let applied = work.apply(&containers, &work.targets()).await;
@@ -326,6 +325,7 @@ async fn change(
         Ok(applied) => {
             forget_bad(&work).await;
             restock.forget_old_images().await;
+            warnings.extend(work.hooks_after(&settings.hooks.after).await);
             let mut result = result(running, Outcome::Updated, services, applied, plan, started);
             result.warnings = warnings;
             Ok(result)

@@ -14,6 +14,7 @@ mod crash;
 mod engine_gone;
 mod failing;
 mod freshness;
+mod hooks;
 mod rolling_back;
 mod updating;
 mod world;

@@ -3,6 +3,7 @@
 //! Nothing of Compose is re-implemented: what a project contains is what `docker compose config` says.
 
 mod failure;
+mod hooks;
 mod locate;
 mod model;
 mod progress;

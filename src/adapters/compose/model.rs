@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::hooks::parse_hooks;
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::project::{AppSettings, Project, PullPolicy, Service};
 
@@ -99,9 +100,16 @@ fn parse_settings(value: &Value) -> Result<AppSettings, String> {
             "schedule" => {
                 text(value).map(|word| settings.schedule = Some(word)).ok_or_else(|| "a cron expression".into())
             }
+            "hooks" => {
+                match parse_hooks(value) {
+                    Ok(hooks) => settings.hooks = hooks,
+                    Err(more) => mistakes.extend(more),
+                }
+                continue;
+            }
             _ => {
                 mistakes.push(format!(
-                    "x-restock.{key}: unknown key; valid are auto_update, rollback, health_timeout, settle, min_age, schedule"
+                    "x-restock.{key}: unknown key; valid are auto_update, rollback, health_timeout, settle, min_age, schedule, hooks"
                 ));
                 continue;
             }
@@ -118,18 +126,18 @@ fn one_of(value: &Value, valid: &[&str]) -> Result<String, String> {
     word.ok_or_else(|| format!("one of {}", valid.join(", ")))
 }
 
-fn duration(value: &Value) -> Result<Duration, String> {
+pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     let parsed = value.as_str().and_then(|word| humantime::parse_duration(word).ok());
     parsed.ok_or_else(|| "a duration such as `90s`, `5m` or `3d`".into())
 }
 
-fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> + Clone {
+pub(super) fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> + Clone {
     static EMPTY: std::sync::LazyLock<serde_json::Map<String, Value>> = std::sync::LazyLock::new(serde_json::Map::new);
     value.as_object().unwrap_or(&EMPTY).iter()
 }
 
 /// Compose doubles every `$` of its output, so that it could be read again.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     value.as_str().map(|text| text.replace("$$", "$"))
 }
 

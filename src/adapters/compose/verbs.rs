@@ -123,6 +123,21 @@ impl Compose {
         self.change(call, &["down"], &Selection::Project, lock, on_line).await
     }
 
+    /// `exec`: runs a command of the app's owner in a running container of `service`. What it prints on standard output
+    /// is dropped. Ended at `deadline`, it may go on inside the container: the engine offers no way to end it there.
+    pub async fn exec(
+        &self,
+        call: &ProjectCall,
+        service: &ServiceName,
+        command: &[String],
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<(), CommandError> {
+        // There is no terminal to hand on.
+        let command = self.command(call, &["exec", "-T", service.as_str()]).args(command);
+        command.run_lines(deadline, cancel, |_| {}).await
+    }
+
     /// Fetches one image by name or digest, with the credentials of the Docker CLI.
     pub async fn pull_image(&self, reference: &str, deadline: Duration) -> Result<(), CommandError> {
         let command = Command::new(&self.program.docker, self.locator.env()).args(["pull", "--quiet", "--", reference]);

@@ -66,7 +66,9 @@ fn warning(job: &Value) -> &str {
 
 #[tokio::test]
 async fn a_job_that_had_touched_nothing_is_interrupted_and_nothing_is_run() {
-    for step in [None, Some(Step::Resolve), Some(Step::Snapshot), Some(Step::Pull), Some(Step::Plan)] {
+    for step in
+        [None, Some(Step::Resolve), Some(Step::Snapshot), Some(Step::Pull), Some(Step::Plan), Some(Step::HooksBefore)]
+    {
         let world = World::with_new_web();
         let id = dead_job(&world, Kind::Update, step, None).await;
         let (restock, job) = settled(&world, &id).await;
@@ -197,4 +199,20 @@ async fn an_interrupted_down_is_not_told_as_if_nothing_had_happened() {
     let (_restock, job) = settled(&world, &id).await;
     assert_eq!(job["outcome"], "interrupted");
     assert!(!warning(&job).contains("nothing had been touched"), "{job}");
+}
+
+#[tokio::test]
+async fn hooks_after_an_update_run_once_when_it_is_finished_and_never_twice() {
+    for (step, runs) in [(Step::Apply, 1), (Step::HooksAfter, 0)] {
+        let world = World::new();
+        let hooks = json!({"hooks": {"after": [{"service": "web", "command": "reindex"}]}});
+        world.app("web").service("web", WEB).key("x-restock", hooks).running();
+        world.engine.publish(WEB, "web new");
+        let id = dead_job(&world, Kind::Update, Some(step), Some(journal())).await;
+        let (_restock, job) = settled(&world, &id).await;
+        assert_eq!(job["outcome"], "interrupted");
+        assert_eq!(world.docker.verbs("web").iter().filter(|verb| *verb == "exec").count(), runs);
+        let told = job["result"]["warnings"].to_string().contains("may not have run");
+        assert_eq!(told, step == Step::HooksAfter, "{job}");
+    }
 }

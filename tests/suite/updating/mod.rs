@@ -3,6 +3,7 @@
 mod all;
 mod applying;
 mod failing;
+mod hooks;
 mod profiles;
 mod pulling;
 mod refusing;

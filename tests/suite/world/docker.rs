@@ -57,7 +57,7 @@ impl Docker {
 
     /// The verbs of these calls, in alphabetical order: `config` and `pull` run side by side.
     pub fn verbs(&self, app: &str) -> Vec<String> {
-        let known = ["config", "pull", "up", "create", "down", "logs"];
+        let known = ["config", "pull", "up", "create", "down", "logs", "exec"];
         let verb = |call: &String| call.split(' ').find(|word| known.contains(word)).map(str::to_owned);
         let mut verbs: Vec<_> = self.calls(app).iter().filter_map(verb).collect();
         verbs.sort();
