@@ -92,7 +92,8 @@ impl Screen {
 
     fn begin(&mut self, job: &JobId, data: &Value) {
         let target = ["app", "container", "group"].iter().find_map(|key| data[key].as_str());
-        let name = target.unwrap_or_default().to_owned();
+        // A pass has no name of its own.
+        let name = target.unwrap_or("auto-update").to_owned();
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(0));
             let template = "{prefix:>16} {spinner} {wide_bar} {bytes}/{total_bytes} {msg:30!}";

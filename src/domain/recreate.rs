@@ -50,12 +50,28 @@ pub fn recipe(container: &Value, old_image: &Value, reference: &str, api: ApiVer
         config.remove("ExposedPorts");
     }
     clean_links(&mut host);
+    forget_podman(&mut config, &mut host, &hostname);
     config.insert("Image".into(), reference.into());
     let (endpoints, connect) = networks(container, &mode, &hostname, api);
     let mut body = Value::Object(config);
     body["HostConfig"] = Value::Object(host);
     body["NetworkingConfig"] = json!({ "EndpointsConfig": endpoints });
     Recipe { body, connect }
+}
+
+/// Podman lists variables that it sets itself, and names limits in a way that its own creation refuses.
+fn forget_podman(config: &mut Map<String, Value>, host: &mut Map<String, Value>, hostname: &str) {
+    if let Some(Value::Array(env)) = config.get_mut("Env")
+        && env.contains(&"container=podman".into())
+    {
+        let own = ["container=podman".to_owned(), format!("HOSTNAME={hostname}")];
+        env.retain(|entry| !own.iter().any(|own| entry == own));
+    }
+    for limit in host.get_mut("Ulimits").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(name) = limit["Name"].as_str().and_then(|name| name.strip_prefix("RLIMIT_")) {
+            limit["Name"] = name.to_ascii_lowercase().into();
+        }
+    }
 }
 
 fn shares_network(mode: &str) -> bool {
@@ -206,6 +222,19 @@ mod tests {
 
     fn body(container: Value, image: Value) -> Value {
         recipe(&container, &json!({ "Config": image }), "web:1", NEW).body
+    }
+
+    #[test]
+    fn what_podman_adds_and_spells_in_its_own_way_is_put_right() {
+        let body = body(
+            json!({"Id": "abcdefabcdef0000", "Config": {"Hostname": "abcdefabcdef",
+                "Env": ["container=podman", "HOSTNAME=abcdefabcdef", "MINE=1"]},
+                "HostConfig": {"Ulimits": [{"Name": "RLIMIT_NOFILE", "Soft": 1, "Hard": 2}, {"Name": "nproc", "Hard": 3}]}}),
+            json!({}),
+        );
+        assert_eq!(body["Env"], json!(["MINE=1"]));
+        let limits = json!([{"Name": "nofile", "Soft": 1, "Hard": 2}, {"Name": "nproc", "Hard": 3}]);
+        assert_eq!(body["HostConfig"]["Ulimits"], limits);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod group_update;
 mod hooks;
 pub mod inventory;
 pub mod jobs;
+mod left_behind;
 pub mod list_apps;
 pub mod list_images;
 pub mod logs;

@@ -49,8 +49,8 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
     check_directory(app, &containers)?;
     check_containers(restock, app, &containers)?;
-    ensure_volumes(running, app, &model.project).await?;
     let changes = plan_back(running, app, &compose, &model.project, &containers, &last).await?;
+    ensure_volumes(running, app, &model.project).await?;
     let current = changes.iter().flat_map(|change| &change.from).map(ToString::to_string);
     let current = restock.engine.images(current.collect::<BTreeSet<_>>()).await?;
     let redactor = redactor(app, &model);

@@ -325,6 +325,7 @@ async fn change(
         Ok(applied) => {
             forget_bad(&work).await;
             restock.forget_old_images().await;
+            warnings.extend(restock.left_behind(&containers).await);
             warnings.extend(work.hooks_after(&settings.hooks.after).await);
             let mut result = result(running, Outcome::Updated, services, applied, plan, started);
             result.warnings = warnings;
@@ -378,7 +379,7 @@ pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<S
 pub(super) async fn remember_bad(running: &Running, app: &AppDir, journal: &Journal) -> Result<(), Error> {
     for change in &journal.changes {
         let bad = BadImage {
-            app: app.name.clone(),
+            owner: app.name.to_string(),
             service: change.service.clone(),
             reference: change.reference.clone(),
             image_id: change.to.clone(),
@@ -393,7 +394,7 @@ pub(super) async fn remember_bad(running: &Running, app: &AppDir, journal: &Jour
 
 async fn forget_bad(work: &Work<'_>) {
     for change in &work.journal.changes {
-        if let Err(error) = work.running.restock.store.forget_bad(&work.app.name, &change.service).await {
+        if let Err(error) = work.running.restock.store.forget_bad(work.app.name.as_str(), &change.service).await {
             tracing::error!(%error, "an image that works now is still remembered as bad");
         }
     }
@@ -420,9 +421,7 @@ pub(super) fn patience(running: &Running, settings: &crate::domain::project::App
 pub(super) async fn ensure_volumes(running: &Running, app: &AppDir, project: &Project) -> Result<(), Error> {
     let broken = |reason: String| Error::new(ErrorKind::BrokenApp, "invalid_manifest", reason).app(&app.name);
     let own: BTreeSet<_> = app.manifest_volumes().map_err(broken)?.into_iter().collect();
-    for volume in &own {
-        running.restock.engine.ensure_volume(volume).await?;
-    }
+    // What is missing is found before anything is made.
     for volume in project.external_volumes.difference(&own) {
         if !running.restock.engine.has_volume(volume).await? {
             let message = format!("the external volume `{volume}` is missing");
@@ -430,6 +429,9 @@ pub(super) async fn ensure_volumes(running: &Running, app: &AppDir, project: &Pr
                 .hint(format!("create it: docker volume create {volume}"))
                 .app(&app.name));
         }
+    }
+    for volume in &own {
+        running.restock.engine.ensure_volume(volume).await?;
     }
     Ok(())
 }

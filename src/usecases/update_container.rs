@@ -11,6 +11,7 @@ use super::jobs::{Running, Ticket};
 use super::prove::{Patience, prove_one};
 use crate::adapters::compose::pull_problem;
 use crate::adapters::engine::{Engine, EngineError, PullEvent};
+use crate::adapters::store::{BadImage, container_owner};
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::image::{ImageId, ImageReference};
@@ -131,7 +132,14 @@ async fn update(
     running.tell_step(Step::Apply);
     let change = change_of(&journal);
     match replace(running, &journal).await {
-        Ok(()) => Ok(report(running, Outcome::Updated, Some(change), None, started)),
+        Ok(()) => {
+            if let Err(error) = restock.store.forget_bad(&container_owner(&journal.name), &change.service).await {
+                tracing::error!(%error, "an image that works now is still remembered as bad");
+            }
+            let mut result = report(running, Outcome::Updated, Some(change), None, started);
+            result.warnings = restock.left_behind(std::slice::from_ref(container)).await;
+            Ok(result)
+        }
         Err(reason) if options.no_rollback => Err(left_as_it_is(&journal, &reason, change)),
         Err(reason) => Err(give_up(running, &journal, &reason, change).await),
     }
@@ -281,7 +289,26 @@ fn left_as_it_is(journal: &ContainerJournal, reason: &str, change: ServiceChange
     Error { attempt: Some(Attempt { outcome: Outcome::Failed, services: vec![change] }), ..error }
 }
 
+/// Remembers the new image as one that schedules leave alone.
+async fn remember_bad(running: &Running, journal: &ContainerJournal) -> Result<(), Error> {
+    let restock = &running.restock;
+    let image = restock.engine.image(journal.new_image.as_str()).await?;
+    let bad = BadImage {
+        owner: container_owner(&journal.name),
+        service: ServiceName::new(journal.name.as_str()),
+        reference: journal.reference.clone(),
+        image_id: journal.new_image.clone(),
+        digests: image.map(|image| image.repo_digests).unwrap_or_default(),
+        job: running.handle.id.clone(),
+        since: jiff::Timestamp::now(),
+    };
+    Ok(restock.store.remember_bad(&bad).await?)
+}
+
 async fn give_up(running: &Running, journal: &ContainerJournal, reason: &str, change: ServiceChange) -> Error {
+    if let Err(error) = remember_bad(running, journal).await {
+        tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
+    }
     running.warn(&format!("the update failed, the previous container is brought back: {reason}"));
     if let Err(error) = running.step(Step::RollBack).await {
         tracing::error!(%error, "the step could not be written down; the rollback goes on");

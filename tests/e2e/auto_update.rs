@@ -161,6 +161,18 @@ fn labels_mark_containers_and_one_that_is_wrong_stops_nobody() {
         case.docker(&["inspect", "--format", "{{index .Config.Labels \"org.opencontainers.image.version\"}}", name])
     };
     assert_eq!([version(&watched), version(&podman), version(&wrong), version(&off)], ["2", "2", "1", "1"]);
+    case.publish("web", "3", "exits");
+    let updated = |answer: &Value| {
+        answer["reports"].as_array().unwrap().iter().map(|report| report["Updated"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(updated(&pass(&case, "")), ["rolled back", "rolled back"]);
+    let again = pass(&case, "");
+    assert_eq!(
+        (updated(&again), &again["reports"][0]["HeldBack"]["reason"]),
+        (vec![json!("false"); 2], &json!("rolled_back")),
+        "{again}"
+    );
+    assert_eq!([version(&watched), version(&podman)], ["2", "2"]);
 }
 
 /// How often the registry was asked what the case's tag means.

@@ -26,6 +26,17 @@ both_engines! {
         assert_eq!(case.ids("web"), [new["Id"].as_str().unwrap()]);
     };
 
+    who_lives_in_the_network_of_a_container_that_was_made_anew_is_named => |kind| {
+        let case = Case::new(kind, "web");
+        let side = format!("{}-side", case.app);
+        let network = format!("container:{}", case.ids("web")[0]);
+        case.docker(&["run", "-d", "--name", &side, "--network", &network, &case.reference("web"), "plain"]);
+        case.publish("web", "2", "web");
+        let answer = case.update().expect(200);
+        let warning = answer["warnings"][0].as_str().unwrap();
+        assert!(warning.contains(&side) && warning.contains("make it again"), "{answer}");
+    };
+
     only_what_changed_is_recreated_and_both_services_of_one_image_are => |kind| {
         let case = Case::new(kind, "shop");
         let (db, front) = (case.ids("db"), case.ids("front"));

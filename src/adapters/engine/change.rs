@@ -50,7 +50,15 @@ impl Engine {
     /// Sets when the engine brings a container back by itself.
     pub async fn set_restart_policy(&self, container: &str, policy: &Value) -> Result<(), EngineError> {
         let body = json!({ "RestartPolicy": policy });
-        self.quietly(Method::POST, &format!("/containers/{container}/update"), Some(&body), READ_DEADLINE).await
+        let path = format!("/containers/{container}/update");
+        match self.quietly(Method::POST, &path, Some(&body), READ_DEADLINE).await {
+            // Podman before 5 has no such route, and brings nothing back by itself but what its units start.
+            Err(EngineError::Status { status: 404, message }) if message.trim() == "Not Found" => {
+                tracing::debug!(container, "this engine cannot change a restart policy");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Connects a container to one more network.

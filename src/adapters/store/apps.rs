@@ -12,10 +12,11 @@ use crate::domain::app::{AppName, ServiceName};
 use crate::domain::image::ImageId;
 use crate::domain::job::JobId;
 
-/// An image that a service was updated to and that failed. Schedules leave it alone.
+/// An image that a service or a standalone container was updated to and that failed. Schedules leave it alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadImage {
-    pub app: AppName,
+    /// The app's name, or what [`container_owner`] makes of a standalone container's.
+    pub owner: String,
     pub service: ServiceName,
     /// The reference it was pulled by.
     pub reference: String,
@@ -25,6 +26,11 @@ pub struct BadImage {
     /// The update that failed.
     pub job: JobId,
     pub since: Timestamp,
+}
+
+/// A standalone container as the owner of an image: no app can have this name.
+pub fn container_owner(name: &str) -> String {
+    format!("container/{name}")
 }
 
 impl Store {
@@ -63,7 +69,7 @@ impl Store {
                 "INSERT OR REPLACE INTO bad_images (app, service, image_id, reference, digests, job, since)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
-                    bad.app.as_str(),
+                    bad.owner,
                     bad.service.as_str(),
                     bad.image_id.as_str(),
                     bad.reference,
@@ -77,22 +83,22 @@ impl Store {
         .await
     }
 
-    /// The images that failed for services of `app`.
+    /// The images that failed for an owner.
     ///
     /// # Errors
     /// Also when one of them cannot be understood: without it a schedule would apply an image that is known to fail.
-    pub async fn bad_images(&self, app: &AppName) -> Result<Vec<BadImage>, StoreError> {
-        let app = app.clone();
+    pub async fn bad_images(&self, owner: &str) -> Result<Vec<BadImage>, StoreError> {
+        let owner = owner.to_owned();
         self.call(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT app, service, image_id, reference, digests, job, since FROM bad_images
                  WHERE app = ?1 ORDER BY service, since, image_id",
             )?;
-            let mut rows = statement.query([app.as_str()])?;
+            let mut rows = statement.query([&owner])?;
             let mut images = Vec::new();
             while let Some(row) = rows.next()? {
                 let read = bad_image_of(row);
-                images.push(read.map_err(|reason| Failure::row(format!("a bad image of {app}"), reason))?);
+                images.push(read.map_err(|reason| Failure::row(format!("a bad image of {owner}"), reason))?);
             }
             Ok(images)
         })
@@ -100,11 +106,11 @@ impl Store {
     }
 
     /// Forgets every bad image of one service, as when a newer one works.
-    pub async fn forget_bad(&self, app: &AppName, service: &ServiceName) -> Result<(), StoreError> {
-        let (app, service) = (app.clone(), service.clone());
+    pub async fn forget_bad(&self, owner: &str, service: &ServiceName) -> Result<(), StoreError> {
+        let (owner, service) = (owner.to_owned(), service.clone());
         self.call(move |connection| {
             let delete = "DELETE FROM bad_images WHERE app = ?1 AND service = ?2";
-            connection.execute(delete, [app.as_str(), service.as_str()])?;
+            connection.execute(delete, [owner.as_str(), service.as_str()])?;
             Ok(())
         })
         .await
@@ -113,7 +119,7 @@ impl Store {
 
 fn bad_image_of(row: &Row<'_>) -> Result<BadImage, Reason> {
     Ok(BadImage {
-        app: row.get::<_, String>("app")?.parse()?,
+        owner: row.get("app")?,
         service: ServiceName::new(row.get::<_, String>("service")?),
         reference: row.get("reference")?,
         image_id: ImageId::new(row.get::<_, String>("image_id")?),
@@ -133,7 +139,7 @@ mod tests {
 
     fn bad(service: &str, image: &str) -> BadImage {
         BadImage {
-            app: app("a"),
+            owner: "a".into(),
             service: ServiceName::new(service),
             reference: "nginx:1".into(),
             image_id: ImageId::new(image),
@@ -164,9 +170,9 @@ mod tests {
             store.remember_bad(&image).await.unwrap();
             store.remember_bad(&image).await.unwrap();
         }
-        assert_eq!(store.bad_images(&app("a")).await.unwrap(), [bad("db", "1"), bad("web", "1"), bad("web", "2")]);
-        assert_eq!(store.bad_images(&app("b")).await.unwrap(), []);
-        store.forget_bad(&app("a"), &ServiceName::new("web")).await.unwrap();
-        assert_eq!(store.bad_images(&app("a")).await.unwrap(), [bad("db", "1")]);
+        assert_eq!(store.bad_images("a").await.unwrap(), [bad("db", "1"), bad("web", "1"), bad("web", "2")]);
+        assert_eq!(store.bad_images("b").await.unwrap(), []);
+        store.forget_bad("a", &ServiceName::new("web")).await.unwrap();
+        assert_eq!(store.bad_images("a").await.unwrap(), [bad("db", "1")]);
     }
 }

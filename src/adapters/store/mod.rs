@@ -18,7 +18,7 @@ mod schedules;
 mod schema;
 mod skips;
 
-pub use apps::BadImage;
+pub use apps::{BadImage, container_owner};
 pub use connection::Store;
 pub use digests::RememberedDigest;
 pub use error::StoreError;

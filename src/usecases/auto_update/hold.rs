@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::adapters::store::{BadImage, Skip};
+use crate::adapters::store::{BadImage, Skip, container_owner};
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::freshness::Status;
 use crate::domain::hold::{Candidate, HeldBack};
@@ -37,11 +37,17 @@ pub(super) struct Memory {
 }
 
 impl Restock {
+    /// What is remembered of a standalone container's images.
+    pub(super) async fn memory_of_container(&self, name: &str) -> Result<Memory, Error> {
+        let bad = self.store.bad_images(&container_owner(name)).await?;
+        Ok(Memory { bad, skips: Vec::new(), min_age: None })
+    }
+
     /// What is remembered of an app's images.
     pub(super) async fn memory(&self, app: &App) -> Result<Memory, Error> {
         let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
         Ok(Memory {
-            bad: self.store.bad_images(&app.dir.name).await?,
+            bad: self.store.bad_images(app.dir.name.as_str()).await?,
             skips: self.store.skips(&app.dir.name).await?,
             min_age: settings.and_then(|settings| settings.min_age),
         })

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::mark::{Marked, Marks};
-use crate::domain::app::AppName;
+use crate::domain::app::{AppName, ServiceName};
 use crate::domain::freshness::Status;
 use crate::domain::hold::HeldBack;
 use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
@@ -121,13 +121,16 @@ impl Restock {
             verdicts.push(match (found.status, failure, &found.remote_digest, reference) {
                 (_, Some(failure), ..) => Verdict::Unknown(failure),
                 (Status::Outdated, None, Some(digest), Some(reference)) => {
-                    let service = marked.service.as_ref();
-                    let memory = service.and_then(|(app, service)| Some((memories.get(app)?, service)));
-                    let held = match memory {
-                        Some((memory, service)) => self.held_back(memory, service, &reference, digest).await?,
-                        None => None,
+                    let memory = marked.service.as_ref().and_then(|(app, _)| memories.get(app));
+                    let held = match (memory, marked.service_name()) {
+                        (Some(memory), Some(service)) => self.held_back(memory, service, &reference, digest).await?,
+                        _ => {
+                            let memory = self.memory_of_container(&container.name).await?;
+                            let name = ServiceName::new(container.name.as_str());
+                            self.held_back(&memory, &name, &reference, digest).await?
+                        }
                     };
-                    held.map_or_else(|| self.when_open(), Verdict::Held)
+                    held.map_or(Verdict::Newer, Verdict::Held)
                 }
                 (Status::Error, ..) => Verdict::Unknown(found.message.unwrap_or_default()),
                 _ => Verdict::Fresh,
