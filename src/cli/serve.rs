@@ -19,6 +19,8 @@ use crate::usecases::access::{Access, read_keys};
 
 /// How often a missing engine is looked for until interrupted jobs can be settled.
 const ENGINE_POLL: Duration = Duration::from_secs(2);
+/// The names that Docker's clients give to a socket, which no page can reach.
+const SOCKET_HOSTS: [&str; 2] = ["docker", "api.moby.localhost"];
 /// How long answers under way may take once everything else has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -48,9 +50,13 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     tracing::info!(listen = %serving.listen, apps = %settings.apps.display(), "Restock is serving");
     tokio::spawn(look_around(restock.clone()));
     tokio::spawn(restock.clone().keep_schedule(serving.schedule, serving.run_missed));
+    let mut allowed_hosts = serving.allowed_hosts;
+    if matches!(serving.listen, Listen::Unix(_)) {
+        allowed_hosts.extend(SOCKET_HOSTS.map(str::to_owned));
+    }
     let login = serving.login.map(|login| (login.user, login.password));
     let access = Access::new(login, keys, restock.store.clone());
-    let http = Http::new(restock.clone(), access, serving.allowed_hosts);
+    let http = Http::new(restock.clone(), access, allowed_hosts, serving.docker_api);
     let served = tokio::spawn(crate::http::serve(http, listener));
     wait_for_signal().await;
     stop(&restock, serving.shutdown_grace).await;

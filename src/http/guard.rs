@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::docker::is_engine_path;
 use super::problem::{Failure, too_large};
 use super::router::Http;
 use crate::error::{Error, Kind};
@@ -44,7 +45,8 @@ fn check(allowed: &[String], method: &Method, uri: &Uri, headers: &HeaderMap) ->
         );
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > MAX_BODY as u64) {
+    // Images are larger, and pass without being held.
+    if length.is_some_and(|length| length > MAX_BODY as u64) && !is_engine_path(uri.path()) {
         return Err(too_large());
     }
     Ok(())

@@ -3,11 +3,13 @@
 mod apps;
 mod auth;
 mod auto_update;
+mod docker;
 mod guard;
 mod health;
 mod history;
 mod images;
 mod jobs;
+mod linger;
 mod metrics;
 mod params;
 mod problem;

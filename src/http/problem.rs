@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::docker;
 use crate::error::{Error, Kind};
 use crate::views::Problem;
 
@@ -48,17 +49,18 @@ impl IntoResponse for Failure {
 /// Writes the body of failures, which need to know the request's path.
 pub async fn render(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let words = speaks_words(&path, request.headers());
+    let dialect = dialect(&path, request.headers());
     let mut response = next.run(request).await;
     let Some(Failure(mut problem)) = response.extensions_mut().remove::<Failure>() else {
         return response;
     };
-    let content_type = if words { "text/plain; charset=utf-8" } else { "application/problem+json" };
-    let body = if words {
-        format!("{}\n", problem.detail).into_response()
-    } else {
-        problem.instance = Some(path);
-        json_of(&problem)
+    let (content_type, body) = match dialect {
+        Dialect::Words => ("text/plain; charset=utf-8", format!("{}\n", problem.detail).into_response()),
+        Dialect::Engine => ("application/json", as_the_engine(&problem).into_response()),
+        Dialect::Problem => {
+            problem.instance = Some(path);
+            ("application/problem+json", json_of(&problem))
+        }
     };
     let mut rendered = (response.status(), body).into_response();
     // Headers such as `Allow` stay; the empty body's length and type do not.
@@ -69,13 +71,31 @@ pub async fn render(request: Request, next: Next) -> Response {
     rendered
 }
 
-/// Clients of the docker-image-watcher API expect plain words, unless they ask for JSON.
-fn speaks_words(path: &str, headers: &HeaderMap) -> bool {
+/// How a failure is told.
+enum Dialect {
+    Problem,
+    /// Plain, as the docker-image-watcher API does.
+    Words,
+    /// As the Docker Engine does.
+    Engine,
+}
+
+/// What the clients of a path understand. Those of the docker-image-watcher API may ask for JSON.
+fn dialect(path: &str, headers: &HeaderMap) -> Dialect {
+    if docker::is_engine_path(path) {
+        return Dialect::Engine;
+    }
     let watcher = ["/api/images", "/api/groups"].iter().any(|prefix| path.starts_with(prefix));
     let mut accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    watcher
-        && !accepted
-            .any(|accepted| accepted.contains("application/json") || accepted.contains("application/problem+json"))
+    let json =
+        accepted.any(|accepted| accepted.contains("application/json") || accepted.contains("application/problem+json"));
+    if watcher && !json { Dialect::Words } else { Dialect::Problem }
+}
+
+/// The CLI shows this one text.
+fn as_the_engine(problem: &Problem) -> String {
+    let hint = problem.hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default();
+    format!("{}\n", serde_json::json!({ "message": format!("{}{hint}", problem.detail) }))
 }
 
 /// A body of JSON.

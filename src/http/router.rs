@@ -7,7 +7,8 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{apps, auth, auto_update, guard, health, history, images, jobs, metrics, problem, stream};
+use super::{apps, auth, auto_update, docker, guard, health, history, images, jobs, linger, metrics, problem, stream};
+use crate::config::DockerApi;
 use crate::usecases::Restock;
 use crate::usecases::access::Access;
 
@@ -20,12 +21,14 @@ pub struct Http {
     pub(super) rendered: Arc<images::Rendered>,
     /// Names besides addresses and `localhost` that a `Host` header may have.
     pub(super) allowed_hosts: Arc<[String]>,
+    /// How much of Docker's image routes is open.
+    pub(super) docker_api: DockerApi,
 }
 
 impl Http {
     /// Handlers' state around the use cases.
-    pub fn new(restock: Arc<Restock>, access: Arc<Access>, allowed_hosts: Vec<String>) -> Self {
-        Self { restock, access, rendered: Arc::default(), allowed_hosts: allowed_hosts.into() }
+    pub fn new(restock: Arc<Restock>, access: Arc<Access>, allowed_hosts: Vec<String>, docker_api: DockerApi) -> Self {
+        Self { restock, access, rendered: Arc::default(), allowed_hosts: allowed_hosts.into(), docker_api }
     }
 }
 
@@ -68,12 +71,14 @@ pub fn router(http: Http) -> Router {
         .route("/api/login", post(auth::login))
         .route("/api/logout", post(auth::logout))
         .route("/api/auth/status", get(auth::status))
-        .fallback(problem::unknown_route)
+        // Everything else, of which Docker's image routes have a table of their own.
+        .fallback(docker::handle)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(DefaultBodyLimit::max(guard::MAX_BODY))
         .layer(middleware::from_fn_with_state(http.clone(), auth::authenticate))
         .layer(middleware::from_fn_with_state(http.clone(), guard::guard))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(middleware::from_fn(problem::render))
+        .layer(middleware::from_fn(linger::linger))
         .with_state(http)
 }

@@ -11,6 +11,7 @@ mod auto_update;
 mod case;
 mod containers;
 mod crash;
+mod docker_cli;
 mod engine_gone;
 mod failing;
 mod freshness;

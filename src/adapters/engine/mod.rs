@@ -8,9 +8,11 @@ mod change;
 mod client;
 mod error;
 mod parse;
+mod pass;
 mod wire;
 
 pub use change::PullEvent;
 pub use client::{Engine, EngineInfo};
 pub use error::EngineError;
+pub use pass::Passed;
 pub use wire::{DockerHost, DockerHostError, Wire};

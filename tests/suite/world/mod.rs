@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use app::App;
+pub use client::Reply;
 pub use docker::Docker;
 pub use engine::Engine;
 pub use restock::{Options, Service};

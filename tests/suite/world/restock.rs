@@ -10,7 +10,7 @@ use restock::adapters::engine::Engine;
 use restock::adapters::lock::Locks;
 use restock::adapters::registry::{Registry, RegistryOptions};
 use restock::adapters::store::Store;
-use restock::config::{CommonOptions, Environment, Secret, Settings};
+use restock::config::{CommonOptions, DockerApi, Environment, Secret, Settings};
 use restock::domain::access::Rights;
 use restock::http::{Http, router};
 use restock::usecases::access::{Access, read_keys};
@@ -34,6 +34,7 @@ pub struct Options {
     pub login: Option<(&'static str, &'static str)>,
     /// When passes may apply something.
     pub window: Option<String>,
+    pub docker_api: DockerApi,
 }
 
 impl Default for Options {
@@ -46,6 +47,7 @@ impl Default for Options {
             keys: "",
             login: None,
             window: None,
+            docker_api: DockerApi::Full,
         }
     }
 }
@@ -82,7 +84,7 @@ impl Service {
         });
         let login = options.login.map(|(user, password)| (user.to_owned(), Secret::new(password)));
         let access = Access::new(login, keys(world, options.keys), store);
-        let http = Http::new(restock.clone(), access, options.allowed_hosts);
+        let http = Http::new(restock.clone(), access, options.allowed_hosts, options.docker_api);
         Self { restock, routes: router(http.clone()), http }
     }
 

@@ -1,0 +1,86 @@
+//! One request of Docker's image routes: found, checked, passed on.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+
+use super::query::Query;
+use super::relay;
+use super::table::{Found, Route, find, is_engine_path};
+use crate::adapters::engine::Passed;
+use crate::config::DockerApi;
+use crate::error::{Error, Kind};
+use crate::http::problem::{Failure, unknown_route};
+use crate::http::router::Http;
+
+/// Answers what no other route does: as the engine would, or that there is nothing.
+pub async fn handle(State(http): State<Http>, request: Request) -> Result<Response, Failure> {
+    if !is_engine_path(request.uri().path()) {
+        return Err(unknown_route(request).await);
+    }
+    let (parts, body) = request.into_parts();
+    let opened = is_on(http.docker_api).and_then(|()| find(&parts.method, parts.uri.path()));
+    let Found { route, name, path } = opened?;
+    is_open(http.docker_api, route)?;
+    let query = Query::of(parts.uri.query().unwrap_or_default());
+    query.check(route)?;
+    if route == Route::InspectContainer {
+        return Err(Error::new(Kind::NotFound, "not_a_container_route", format!("No such container: {name}")).into());
+    }
+    let passed = Passed {
+        method: parts.method,
+        path: format!("{path}?{query}").trim_end_matches('?').to_owned(),
+        headers: for_the_engine(&parts.headers),
+        is_quick: route.is_quick(),
+    };
+    let body = (route.takes_body() && !body.is_end_stream()).then(|| body.into_data_stream());
+    let answer = http.restock.engine.pass(passed, body).await.map_err(Error::from)?;
+    let (mut head, body) = answer.into_parts();
+    head.headers = for_the_client(&head.headers);
+    let body = if route.tells_progress() && head.status.is_success() {
+        Body::from_stream(relay::messages(body))
+    } else {
+        Body::new(body.map_err(axum::Error::new))
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+fn is_on(open: DockerApi) -> Result<(), Error> {
+    if open != DockerApi::Off {
+        return Ok(());
+    }
+    let message = "Docker's image routes are off here";
+    Err(Error::new(Kind::Forbidden, "docker_api_off", message)
+        .hint("start Restock with `--docker-api read-only` or `--docker-api full`"))
+}
+
+fn is_open(open: DockerApi, route: Route) -> Result<(), Error> {
+    if route.only_reads() || open == DockerApi::Full {
+        return Ok(());
+    }
+    let message = "Docker's image routes are open for reading only";
+    Err(Error::new(Kind::Forbidden, "docker_api_read_only", message).hint("start Restock with `--docker-api full`"))
+}
+
+/// What the engine may learn of a request's headers. Least of all the key that opened this service, and no type of a
+/// body: the engine would read one that is called a form before the query.
+fn for_the_engine(headers: &HeaderMap) -> HeaderMap {
+    let known = |name: &HeaderName| {
+        matches!(*name, header::ACCEPT | header::USER_AGENT)
+            || name == "x-registry-auth"
+            || name.as_str().starts_with("x-meta-")
+    };
+    headers.iter().filter(|(name, _)| known(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Everything but what is about the connection to the engine.
+fn for_the_client(headers: &HeaderMap) -> HeaderMap {
+    let own = |name: &HeaderName| {
+        matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE | header::TE | header::TRAILER)
+            || name == "keep-alive"
+    };
+    headers.iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}

@@ -1,0 +1,12 @@
+//! Docker's image routes: the Docker CLI works against Restock for images, and for nothing else.
+//!
+//! A request is found in one exact table, its names are parsed, and what the engine is then asked is written anew from
+//! what was understood: engine and Restock cannot read one request in two ways. Bodies pass through as they come.
+
+mod handle;
+mod query;
+mod relay;
+mod table;
+
+pub use handle::handle;
+pub use table::is_engine_path;

@@ -1,0 +1,145 @@
+//! The queries of Docker's image routes: what Restock refuses itself, because the engine would say it badly or not at all.
+
+use std::fmt;
+
+use super::table::{Route, bad_reference, check_image_name};
+use crate::domain::image::{ImageReference, ReferenceError};
+use crate::error::{Error, Kind};
+
+/// A query, understood once: it is written anew for the engine.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a query as it was sent.
+    pub fn of(raw: &str) -> Self {
+        Self(url::form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
+    }
+
+    /// A value as the engine takes it: the first, and no key is an empty value.
+    fn value(&self, key: &str) -> &str {
+        self.values(key).next().unwrap_or_default()
+    }
+
+    fn values(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses what a route cannot mean.
+    pub fn check(&self, route: Route) -> Result<(), Error> {
+        match route {
+            Route::Create => self.check_create(),
+            Route::Tag => target(self.value("repo"), self.value("tag")).map(drop),
+            Route::Push => match self.value("tag") {
+                "" => Ok(()),
+                tag => target("x", tag).map(drop),
+            },
+            // The engine answers a negative limit with 200 and an empty body.
+            Route::Search if self.value("limit").parse().is_ok_and(|limit: i64| limit < 0) => {
+                Err(Error::new(Kind::Invalid, "bad_limit", "invalid limit specified"))
+            }
+            Route::SaveSeveral if self.values("names").all(str::is_empty) => Err(blank()),
+            Route::SaveSeveral => self.values("names").try_for_each(check_image_name),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_create(&self) -> Result<(), Error> {
+        // The engine takes `name:` for the name.
+        let image = self.value("fromImage").trim_end_matches(':');
+        match (image, self.value("fromSrc"), self.value("repo")) {
+            ("", "", _) => Err(blank()),
+            ("", _, "") => Ok(()),
+            ("", _, repository) => target(repository, self.value("tag")).map(drop),
+            (image, ..) => {
+                let pulled = target(image, self.value("tag"))?;
+                if pulled.repository() == "docker.io/library/scratch" {
+                    return Err(Error::new(Kind::Forbidden, "reserved_name", "'scratch' is a reserved name"));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish())
+    }
+}
+
+/// What a repository and a tag, or a digest in its place, mean together. The tag wins over one that the first part has.
+fn target(repository: &str, tag: &str) -> Result<ImageReference, Error> {
+    let named = repository.parse::<ImageReference>().map_err(|error| bad_reference(&error))?;
+    let sign = match tag {
+        "" => return Ok(named),
+        digest if digest.contains(':') => '@',
+        _ => ':',
+    };
+    let whole = format!("{}{sign}{tag}", named.repository()).parse();
+    whole.map_err(|_: ReferenceError| Error::new(Kind::Invalid, "bad_tag", "invalid tag format"))
+}
+
+fn blank() -> Error {
+    Error::new(Kind::Invalid, "blank_name", "image name cannot be blank")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(route: Route, query: &str) -> Option<(u16, String)> {
+        Query::of(query).check(route).err().map(|error| (error.kind.status(), error.message))
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (route, query, status, words) in [
+            (Route::Create, "", 400, "image name cannot be blank"),
+            (Route::Create, "fromImage=:", 400, "image name cannot be blank"),
+            (Route::Create, "fromImage=UP", 400, "must be lowercase"),
+            (Route::Create, "fromImage=..%2Fx", 400, "invalid reference format"),
+            (Route::Create, "fromImage=a&tag=b+c", 400, "invalid tag format"),
+            (Route::Create, "fromImage=a&tag=sha256:12", 400, "invalid tag format"),
+            (Route::Create, "fromImage=scratch&tag=1", 403, "'scratch' is a reserved name"),
+            (Route::Create, "fromImage=docker.io/library/scratch", 403, "'scratch' is a reserved name"),
+            (Route::Create, "fromSrc=-&repo=..", 400, "invalid reference format"),
+            (Route::Tag, "", 400, "invalid reference format"),
+            (Route::Tag, "repo=a&tag=b/c", 400, "invalid tag format"),
+            (Route::Tag, "repo=-f&tag=1", 400, "invalid reference format"),
+            (Route::Push, "tag=b%20c", 400, "invalid tag format"),
+            (Route::Search, "term=x&limit=-1", 400, "invalid limit specified"),
+            (Route::SaveSeveral, "", 400, "image name cannot be blank"),
+            (Route::SaveSeveral, "names=a&names=../b", 400, "invalid reference format"),
+        ] {
+            let (is, said) = refusal(route, query).unwrap_or_else(|| panic!("{route:?} {query}"));
+            assert!(is == status && said.contains(words), "{route:?} {query}: {is} {said}");
+        }
+    }
+
+    #[test]
+    fn what_the_engine_says_well_is_left_to_it() {
+        let digest = format!("sha256:{}", "4f".repeat(32));
+        for (route, query) in [
+            (Route::Create, "fromImage=a".to_owned()),
+            (Route::Create, format!("fromImage=host:5000/a/b&tag={digest}")),
+            (Route::Create, "fromImage=a:1&tag=2&platform=linux/arm64".into()),
+            (Route::Create, "fromSrc=-".into()),
+            (Route::Create, "fromSrc=-&repo=a:1&message=x".into()),
+            (Route::Tag, "repo=host:5000/a&tag=1".into()),
+            (Route::Tag, "repo=a".into()),
+            (Route::Push, "tag=".into()),
+            (Route::Search, "term=x&limit=abc".into()),
+            (Route::SaveSeveral, format!("names=a:1&names={digest}")),
+            (Route::List, "filters=x".into()),
+        ] {
+            assert_eq!(refusal(route, &query), None, "{route:?} {query}");
+        }
+    }
+
+    #[test]
+    fn a_query_means_the_same_when_it_is_written_anew() {
+        let query = Query::of("filters=%7B%22a%22%3A%5B%22b%22%5D%7D&x;y=1&platform=a/b+c");
+        assert_eq!(Query::of(&query.to_string()).0, query.0);
+        assert!(!query.to_string().contains(';'));
+    }
+}

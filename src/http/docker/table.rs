@@ -1,0 +1,316 @@
+//! Which of the engine's routes there are, each an entry of its own. What is not in the table is refused.
+
+use axum::http::Method;
+
+use crate::domain::image::{ImageReference, ReferenceError};
+use crate::error::{Error, Kind};
+
+/// What a route does. Names are those of the Docker CLI's commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    Ping,
+    Version,
+    Info,
+    List,
+    Search,
+    Inspect,
+    History,
+    Save,
+    SaveSeveral,
+    /// A pull, or an import.
+    Create,
+    Load,
+    Push,
+    Tag,
+    Remove,
+    Prune,
+    /// `docker inspect NAME` asks for a container first, and for an image only when there is none.
+    InspectContainer,
+}
+
+impl Route {
+    /// Whether it leaves the engine and every registry as they are.
+    pub fn only_reads(self) -> bool {
+        use Route::{Create, Load, Prune, Push, Remove, Tag};
+        !matches!(self, Create | Load | Push | Tag | Remove | Prune)
+    }
+
+    /// Whether the engine reads a body here.
+    pub fn takes_body(self) -> bool {
+        matches!(self, Self::Create | Self::Load)
+    }
+
+    /// Whether the answer is a stream of JSON messages, the last of which may be an error.
+    pub fn tells_progress(self) -> bool {
+        matches!(self, Self::Create | Self::Load | Self::Push)
+    }
+
+    /// Whether the engine has the answer at hand, or takes as long as a disk or a registry does.
+    pub fn is_quick(self) -> bool {
+        self.only_reads() && !matches!(self, Self::Search | Self::Save | Self::SaveSeveral)
+    }
+}
+
+/// The table: method, path after an optional `/v1.xx`, and what it does. `{name}` may contain slashes.
+const TABLE: [(&str, &str, Route); 17] = [
+    ("HEAD", "/_ping", Route::Ping),
+    ("GET", "/_ping", Route::Ping),
+    ("GET", "/version", Route::Version),
+    ("GET", "/info", Route::Info),
+    ("GET", "/images/json", Route::List),
+    ("GET", "/images/search", Route::Search),
+    ("GET", "/images/get", Route::SaveSeveral),
+    ("GET", "/images/{name}/json", Route::Inspect),
+    ("GET", "/images/{name}/history", Route::History),
+    ("GET", "/images/{name}/get", Route::Save),
+    ("POST", "/images/create", Route::Create),
+    ("POST", "/images/load", Route::Load),
+    ("POST", "/images/prune", Route::Prune),
+    ("POST", "/images/{name}/push", Route::Push),
+    ("POST", "/images/{name}/tag", Route::Tag),
+    ("DELETE", "/images/{name}", Route::Remove),
+    ("GET", "/containers/{name}/json", Route::InspectContainer),
+];
+
+/// The first components of the engine's paths: there its shape of an error is expected.
+const ENGINE: [&str; 22] = [
+    "_ping",
+    "auth",
+    "build",
+    "commit",
+    "configs",
+    "containers",
+    "distribution",
+    "events",
+    "exec",
+    "grpc",
+    "images",
+    "info",
+    "networks",
+    "nodes",
+    "plugins",
+    "secrets",
+    "services",
+    "session",
+    "swarm",
+    "system",
+    "tasks",
+    "version",
+];
+
+/// An entry of the table, as a request's path fits it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub route: Route,
+    /// The image that the path names, decoded; empty where the route has none.
+    pub name: String,
+    /// What the engine is asked for: only what was understood, and nothing in another spelling.
+    pub path: String,
+}
+
+/// Whether a path is the engine's, known here or not.
+pub fn is_engine_path(path: &str) -> bool {
+    let first = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
+    let version = first.strip_prefix('v').is_some_and(|rest| !rest.is_empty() && is_number(rest));
+    version && path.len() > first.len() + 1 || ENGINE.contains(&first)
+}
+
+/// Finds the entry of a request by its path as it was sent.
+///
+/// # Errors
+/// What is in no entry is forbidden; what an entry has a name for and is none is invalid.
+pub fn find(method: &Method, raw: &str) -> Result<Found, Error> {
+    let (version, path) = split_version(raw);
+    let entry = TABLE.iter().find_map(|(known, pattern, route)| {
+        let name = if *known == method.as_str() { fits(pattern, path) } else { None };
+        name.map(|name| (*pattern, *route, name))
+    });
+    let Some((pattern, route, raw_name)) = entry else {
+        let raw: String = raw.chars().take(200).collect();
+        // The CLI's `inspect` goes on to the next kind of object where something is "not supported".
+        let message = format!(
+            "{method} {raw} is not supported: Restock serves images, pull, push, tag, rmi, history, search, save, load, \
+             import, image inspect, image prune, version and info, and nothing else of the engine"
+        );
+        return Err(Error::new(Kind::Forbidden, "not_an_image_route", message));
+    };
+    let name = if pattern.contains(NAME) { decode(raw_name)? } else { String::new() };
+    if pattern.contains(NAME) && route != Route::InspectContainer {
+        check_image_name(&name)?;
+    }
+    let path = format!("{version}{}", pattern.replace(NAME, &name));
+    Ok(Found { route, name, path })
+}
+
+const NAME: &str = "{name}";
+
+/// The part of `path` that stands for the pattern's name; empty for a pattern without one that is the path.
+fn fits<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    match pattern.split_once(NAME) {
+        Some((before, after)) => path.strip_prefix(before)?.strip_suffix(after),
+        None => (path == pattern).then_some(""),
+    }
+}
+
+/// `/v1.41` and the rest, or nothing and the whole.
+fn split_version(path: &str) -> (&str, &str) {
+    let split = path.strip_prefix("/v").and_then(|rest| {
+        let (version, _) = rest.split_once('/')?;
+        let (major, minor) = version.split_once('.')?;
+        (is_number(major) && is_number(minor) && !minor.contains('.')).then_some("/v".len() + version.len())
+    });
+    path.split_at(split.unwrap_or(0))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// Decodes a name. Clients encode the signs of a reference as they like, and a slash, a dot or a percent sign never.
+fn decode(raw: &str) -> Result<String, Error> {
+    let mut parts = raw.split('%');
+    let mut name = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match byte.map(char::from) {
+            Some(sign @ ('@' | ':' | '+' | '[' | ']' | ' ')) => name.push(sign),
+            _ => {
+                let raw: String = raw.chars().take(200).collect();
+                let message = format!("invalid reference format: `{raw}` has an encoded character that no name has");
+                return Err(Error::new(Kind::Invalid, "bad_reference", message));
+            }
+        }
+        name.push_str(&part[2..]);
+    }
+    if name.trim().is_empty() {
+        return Err(Error::new(Kind::Invalid, "blank_name", "image name cannot be blank"));
+    }
+    Ok(name)
+}
+
+/// An image is named by a reference or by its ID; the engine finds out which it is.
+pub fn check_image_name(name: &str) -> Result<(), Error> {
+    match name.parse::<ImageReference>() {
+        Ok(_) => Ok(()),
+        Err(ReferenceError::LooksLikeId(id)) if id == name => Ok(()),
+        Err(error) => Err(bad_reference(&error)),
+    }
+}
+
+/// The refusal of a text that is no reference.
+pub fn bad_reference(error: &ReferenceError) -> Error {
+    Error::new(Kind::Invalid, "bad_reference", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(method: &str, path: &str) -> Result<(Route, String, String), u16> {
+        let found = find(&method.parse().unwrap(), path);
+        found.map(|found| (found.route, found.name, found.path)).map_err(|error| error.kind.status())
+    }
+
+    #[test]
+    fn every_entry_is_found_with_and_without_a_version() {
+        for (method, pattern, route) in TABLE {
+            for version in ["", "/v1.41", "/v1.99"] {
+                let path = format!("{version}{}", pattern.replace(NAME, "host:5000/a/b:1"));
+                let name = if pattern.contains(NAME) { "host:5000/a/b:1" } else { "" };
+                assert_eq!(found(method, &path), Ok((route, name.into(), path.clone())), "{method} {path}");
+                assert!(is_engine_path(&path), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_references_or_ids_in_any_spelling_of_their_signs() {
+        let id = "4f".repeat(32);
+        let pinned = format!("a/b@sha256:{id}");
+        for (raw, name) in [
+            ("json".to_owned(), "json".to_owned()),
+            (id.clone(), id.clone()),
+            (format!("sha256:{id}"), format!("sha256:{id}")),
+            ("4f2a".into(), "4f2a".into()),
+            (pinned.clone(), pinned.clone()),
+            (pinned.replace('@', "%40").replace(':', "%3A"), pinned),
+            ("[::1]:5000/a".into(), "[::1]:5000/a".into()),
+        ] {
+            let path = format!("/images/{name}/json");
+            assert_eq!(found("GET", &format!("/images/{raw}/json")), Ok((Route::Inspect, name, path)), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_goes_nowhere() {
+        for name in [
+            "",
+            " ",
+            "%20",
+            "..",
+            ".",
+            "../containers/x",
+            "a/../b",
+            "a//b",
+            "/a",
+            "a/",
+            "%2e%2e",
+            "..%2fx",
+            "a%2Fb",
+            "a%5cb",
+            "a\\b",
+            "a%00",
+            "a%",
+            "a%4",
+            "%C3%A4",
+            "ä",
+            "a%25",
+            "-f",
+            "UPPER",
+            "a?b",
+            "a#b",
+            "a%3Fb",
+            "a%0d%0ab",
+        ] {
+            for (method, path) in [
+                ("GET", format!("/images/{name}/json")),
+                ("GET", format!("/v1.41/images/{name}/get")),
+                ("POST", format!("/images/{name}/tag")),
+                ("DELETE", format!("/images/{name}")),
+            ] {
+                assert_eq!(found(method, &path), Err(400), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_forbidden() {
+        for (method, path) in [
+            ("POST", "/containers/create"),
+            ("GET", "/containers/json"),
+            ("POST", "/images/json"),
+            ("HEAD", "/images/json"),
+            ("GET", "/images/"),
+            ("GET", "/images"),
+            ("GET", "/images/json/"),
+            ("PUT", "/images/a/json"),
+            ("GET", "/images/a/attestations"),
+            ("GET", "/v1.41/../images/json"),
+            ("GET", "/v1.41/v1.41/images/json"),
+            ("GET", "/v1/images/json"),
+            ("GET", "/v1.4.1/images/json"),
+            ("GET", "/v1.41//images/json"),
+            ("POST", "/build"),
+            ("POST", "/session"),
+            ("GET", "/events"),
+            ("GET", "/info/x"),
+        ] {
+            assert_eq!(found(method, path), Err(403), "{method} {path}");
+            assert!(is_engine_path(path), "{path}");
+        }
+        for path in ["/", "/api/images", "/v1", "/v1.41", "/imagesx", "/assets/version", "//images/json", "/vx/images"]
+        {
+            assert!(!is_engine_path(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Docker's image routes, with an engine that does what a test tells it to.
+
+mod raw;
+mod refusing;
+mod streams;
