@@ -238,7 +238,11 @@ impl From<StoreError> for Error {
 
 impl From<LockError> for Error {
     fn from(error: LockError) -> Self {
-        Self::new(Kind::Internal, "lock", error.to_string())
+        let (kind, code) = match error {
+            LockError::Busy { .. } => (Kind::Conflict, "busy"),
+            LockError::File { .. } => (Kind::Internal, "lock"),
+        };
+        Self::new(kind, code, error.to_string())
     }
 }
 

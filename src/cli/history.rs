@@ -29,14 +29,15 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
     let mut rows = table(&["STARTED", "TARGET", "KIND", "OUTCOME", "CHANGES", ""]);
     for job in &jobs {
         let outcome = job.outcome.map(|outcome| word(&outcome)).unwrap_or_default();
-        let error = job.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        let error = job.error.as_ref().map(|error| error.message.clone());
+        let by = job.by.as_ref().map(|by| format!("by {by}"));
         rows.add_row([
             time(job.started_at),
             job.target.name().to_owned(),
             job.kind.to_string(),
             outcome,
             changes(job),
-            error,
+            error.or(by).unwrap_or_default(),
         ]);
     }
     print(&rows);

@@ -52,6 +52,8 @@ pub enum Kind {
     Check,
     AutoUpdate,
     ContainerUpdate,
+    /// Somebody gave a reference another meaning through Docker's image routes; nothing was restarted.
+    ImageChange,
 }
 
 impl fmt::Display for Kind {
@@ -64,6 +66,7 @@ impl fmt::Display for Kind {
             Self::Check => "check",
             Self::AutoUpdate => "auto_update",
             Self::ContainerUpdate => "container_update",
+            Self::ImageChange => "image_change",
         })
     }
 }
@@ -206,7 +209,7 @@ pub struct ServiceChange {
     pub service: ServiceName,
     /// What ran before; several IDs only where replicas differed.
     pub from: OneOrMany<ImageId>,
-    /// What runs now; of a dry run the registry's digest.
+    /// What runs now; of a dry run the registry's digest; empty where a reference means nothing any more.
     pub to: String,
     /// The image reference as the Compose file resolves it.
     pub tag: String,
@@ -284,6 +287,9 @@ pub struct Job {
     pub outcome: Option<Outcome>,
     pub result: Option<JobResult>,
     pub error: Option<JobError>,
+    /// Who did it, where that is told: a user, a key, an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
 }

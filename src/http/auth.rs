@@ -23,9 +23,13 @@ const COOKIE: &str = "restock_session";
 /// Lets a request pass that needs no right or has it.
 pub async fn authenticate(State(http): State<Http>, request: Request, next: Next) -> Response {
     // Taken apart, because a body cannot be looked at from two threads and a session has to be waited for.
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     match check(&http, &parts).await {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(name) => {
+            let caller = Caller::new(name, &parts);
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
+        }
         Err(failure) => {
             let unauthenticated = failure.0.status == Kind::Unauthenticated.status();
             let mut response = failure.into_response();
@@ -37,22 +41,37 @@ pub async fn authenticate(State(http): State<Http>, request: Request, next: Next
     }
 }
 
-async fn check(http: &Http, request: &Parts) -> Result<(), Failure> {
+/// Who sent a request, as the history tells it: a user's name or a key's number, and the address it came from.
+#[derive(Clone)]
+pub struct Caller(pub String);
+
+impl Caller {
+    fn new(name: Option<String>, request: &Parts) -> Self {
+        // The connection's own address: what a header says anybody can write.
+        let address = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        let from = address.map_or_else(|| "this machine".to_owned(), |ConnectInfo(address)| address.ip().to_string());
+        Self(name.map_or(from.clone(), |name| format!("{name} ({from})")))
+    }
+}
+
+/// The name of who may pass; none where nobody has to have one.
+async fn check(http: &Http, request: &Parts) -> Result<Option<String>, Failure> {
     let Some(scope) = needed(request.method.is_safe(), request.uri.path()).filter(|_| http.access.is_enabled()) else {
-        return Ok(());
+        return Ok(None);
     };
     let headers = &request.headers;
     if let Some(key) = key_of(headers) {
         return match http.access.key(key) {
             None => Err(unauthenticated()),
-            Some(rights) if rights.include(scope) => Ok(()),
+            Some((number, rights)) if rights.include(scope) => Ok(Some(format!("key {number}"))),
             Some(_) => Err(missing(scope)),
         };
     }
-    match cookie_of(headers) {
-        Some(cookie) if http.access.session(cookie).await?.is_some() => Ok(()),
-        _ => Err(unauthenticated()),
-    }
+    let user = match cookie_of(headers) {
+        Some(cookie) => http.access.session(cookie).await?,
+        None => None,
+    };
+    user.map(Some).ok_or_else(unauthenticated)
 }
 
 fn unauthenticated() -> Failure {

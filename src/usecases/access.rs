@@ -66,10 +66,11 @@ impl Access {
         self.login.is_some() || !self.keys.is_empty()
     }
 
-    /// The rights of a key. All keys are compared by their hashes, so that the time tells nothing of any of them.
-    pub fn key(&self, key: &str) -> Option<&Rights> {
+    /// The number of a key, by which the history names it (the first of the file is 1), and its rights. All keys are
+    /// compared by their hashes, so that the time tells nothing of any of them.
+    pub fn key(&self, key: &str) -> Option<(usize, &Rights)> {
         let hash = hash_of(key);
-        self.keys.iter().find(|(known, _)| *known == hash).map(|(_, rights)| rights)
+        (1..).zip(&self.keys).find(|(_, (known, _))| *known == hash).map(|(number, (_, rights))| (number, rights))
     }
 
     /// The user of a session, if the cookie is that of one.

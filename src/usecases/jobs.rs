@@ -224,6 +224,7 @@ impl Restock {
             outcome: None,
             result: None,
             error: None,
+            by: None,
             started_at: Timestamp::now(),
             finished_at: None,
         };

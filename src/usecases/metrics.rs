@@ -25,8 +25,16 @@ use crate::domain::job::{Kind, Outcome};
 const DURATIONS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 /// How old a look at the apps may be when nothing is known to have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
-const KINDS: [Kind; 7] =
-    [Kind::Update, Kind::Rollback, Kind::Up, Kind::Down, Kind::Check, Kind::AutoUpdate, Kind::ContainerUpdate];
+const KINDS: [Kind; 8] = [
+    Kind::Update,
+    Kind::Rollback,
+    Kind::Up,
+    Kind::Down,
+    Kind::Check,
+    Kind::AutoUpdate,
+    Kind::ContainerUpdate,
+    Kind::ImageChange,
+];
 /// Outcomes that alerts are about. They are told as 0 before they happen: a count that begins with 1 is no increase.
 const BAD: [Outcome; 3] = [Outcome::Failed, Outcome::RolledBack, Outcome::Interrupted];
 

@@ -8,6 +8,7 @@ pub mod events;
 pub mod freshness;
 pub mod group_update;
 mod hooks;
+pub mod image_changes;
 pub mod inventory;
 pub mod jobs;
 mod left_behind;

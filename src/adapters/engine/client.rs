@@ -16,7 +16,7 @@ use super::parse;
 use super::wire::{DockerHost, HEAD_DEADLINE, Wire};
 use crate::domain::app::ProjectName;
 use crate::domain::container::{Container, LocalImage, Vitals};
-use crate::domain::image::ImageId;
+use crate::domain::image::{ImageId, ImageReference};
 
 /// How long a read may take. The engine answers from memory; a busy disk is the worst case.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(30);
@@ -192,6 +192,19 @@ impl Engine {
             Some((image["Id"].as_str()?.to_owned(), digests.map(str::to_owned).collect()))
         };
         Ok(images.as_array().into_iter().flatten().filter_map(digests).collect())
+    }
+
+    /// What each name in the store means, by its complete form: one request for all.
+    pub async fn names(&self) -> Result<BTreeMap<String, ImageId>, EngineError> {
+        let images = self.wire.json(Method::GET, "/images/json", None, READ_DEADLINE).await?;
+        let names = |image: &Value| {
+            let names = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            // `<none>:<none>` is no name.
+            let names = names.filter_map(|name| name.parse::<ImageReference>().ok());
+            let id = ImageId::new(image["Id"].as_str()?);
+            Some(names.map(|name| (name.canonical(), id.clone())).collect::<Vec<_>>())
+        };
+        Ok(images.as_array().into_iter().flatten().filter_map(names).flatten().collect())
     }
 
     /// Gives an image one more name.

@@ -12,7 +12,7 @@ use crate::domain::job::{Job, JobId, State, Step, Target};
 use crate::domain::journal::Journal;
 
 /// Everything of a job but the journal, which is large and seldom wanted.
-const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, started_at, finished_at";
+const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, started_at, finished_at";
 
 /// Which part of the history to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,9 +31,9 @@ impl Store {
         let job = job.clone();
         self.call(move |connection| {
             connection.execute(
-                "INSERT INTO jobs (id, kind, target_kind, target, state, step, outcome, result, error, started_at,
-                                   finished_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO jobs (id, kind, target_kind, target, state, step, outcome, result, error, by,
+                                   started_at, finished_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 params![
                     job.id.as_str(),
                     word(&job.kind)?,
@@ -44,6 +44,7 @@ impl Store {
                     job.outcome.as_ref().map(word).transpose()?,
                     job.result.as_ref().map(json).transpose()?,
                     job.error.as_ref().map(json).transpose()?,
+                    job.by,
                     job.started_at.to_string(),
                     job.finished_at.map(|at| at.to_string()),
                 ],
@@ -230,6 +231,7 @@ fn columns_of(row: &Row<'_>, id: &str) -> Result<Job, Reason> {
         outcome: read_optional_word(row, "outcome")?,
         result: read_json(row, "result")?,
         error: read_json(row, "error")?,
+        by: row.get("by")?,
         started_at: row.get::<_, String>("started_at")?.parse()?,
         finished_at: row.get::<_, Option<String>>("finished_at")?.map(|at| at.parse()).transpose()?,
     })

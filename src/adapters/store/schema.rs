@@ -81,6 +81,7 @@ const STEPS: &[M<'static>] = &[
             next     TEXT NOT NULL
          ) STRICT, WITHOUT ROWID;",
     ),
+    M::up("ALTER TABLE jobs ADD COLUMN by TEXT"),
 ];
 
 /// All migrations, oldest first.

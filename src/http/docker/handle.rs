@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Incoming};
 
 use super::query::Query;
 use super::relay;
@@ -13,7 +13,9 @@ use super::table::{Found, Route, find, is_engine_path};
 use crate::adapters::engine::Passed;
 use crate::config::DockerApi;
 use crate::error::{Error, Kind};
+use crate::http::auth::Caller;
 use crate::http::problem::{Failure, unknown_route};
+use crate::http::reply::detached;
 use crate::http::router::Http;
 
 /// Answers what no other route does: as the engine would, or that there is nothing.
@@ -21,12 +23,12 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
     if !is_engine_path(request.uri().path()) {
         return Err(unknown_route(request).await);
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let opened = is_on(http.docker_api).and_then(|()| find(&parts.method, parts.uri.path()));
     let Found { route, name, path } = opened?;
     is_open(http.docker_api, route)?;
     let query = Query::of(parts.uri.query().unwrap_or_default());
-    query.check(route)?;
+    let changed = query.check(route)?;
     if route == Route::InspectContainer {
         return Err(Error::new(Kind::NotFound, "not_a_container_route", format!("No such container: {name}")).into());
     }
@@ -37,15 +39,40 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
         is_quick: route.is_quick(),
     };
     let body = (route.takes_body() && !body.is_end_stream()).then(|| body.into_data_stream());
-    let answer = http.restock.engine.pass(passed, body).await.map_err(Error::from)?;
+    let restock = http.restock;
+    if !route.changes_names() {
+        let answer = restock.engine.pass(passed, body).await.map_err(Error::from)?;
+        return Ok(response(route, answer, async {}));
+    }
+    let by = parts.extensions.remove::<Caller>().map(|caller| caller.0).unwrap_or_default();
+    let watch = restock.watch_images(changed, by).await?;
+    if route.tells_progress() {
+        let answer = restock.engine.pass(passed, body).await.map_err(Error::from)?;
+        return Ok(response(route, answer, async move { restock.record_images(watch).await }));
+    }
+    // These are done at once, and written down also when the client does not wait for it.
+    let work = async move {
+        let answer = restock.engine.pass(passed, body).await?;
+        restock.record_images(watch).await;
+        Ok(answer)
+    };
+    Ok(response(route, detached(work).await?, async {}))
+}
+
+/// The engine's answer for the client; `after` happens when the last message of a stream is here or the client is gone.
+fn response(
+    route: Route,
+    answer: axum::http::Response<Incoming>,
+    after: impl Future<Output = ()> + Send + 'static,
+) -> Response {
     let (mut head, body) = answer.into_parts();
     head.headers = for_the_client(&head.headers);
     let body = if route.tells_progress() && head.status.is_success() {
-        Body::from_stream(relay::messages(body))
+        Body::from_stream(relay::messages(body, after))
     } else {
         Body::new(body.map_err(axum::Error::new))
     };
-    Ok(Response::from_parts(head, body))
+    Response::from_parts(head, body)
 }
 
 fn is_on(open: DockerApi) -> Result<(), Error> {

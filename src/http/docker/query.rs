@@ -24,38 +24,36 @@ impl Query {
         self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// Refuses what a route cannot mean.
-    pub fn check(&self, route: Route) -> Result<(), Error> {
+    /// Refuses what a route cannot mean. Gives the reference that gets another meaning, where the query names one.
+    pub fn check(&self, route: Route) -> Result<Option<ImageReference>, Error> {
         match route {
-            Route::Create => self.check_create(),
-            Route::Tag => target(self.value("repo"), self.value("tag")).map(drop),
-            Route::Push => match self.value("tag") {
-                "" => Ok(()),
-                tag => target("x", tag).map(drop),
-            },
+            Route::Create => return self.check_create(),
+            Route::Tag => return target(self.value("repo"), self.value("tag")).map(Some),
+            Route::Push if !self.value("tag").is_empty() => drop(target("x", self.value("tag"))?),
             // The engine answers a negative limit with 200 and an empty body.
             Route::Search if self.value("limit").parse().is_ok_and(|limit: i64| limit < 0) => {
-                Err(Error::new(Kind::Invalid, "bad_limit", "invalid limit specified"))
+                return Err(Error::new(Kind::Invalid, "bad_limit", "invalid limit specified"));
             }
-            Route::SaveSeveral if self.values("names").all(str::is_empty) => Err(blank()),
-            Route::SaveSeveral => self.values("names").try_for_each(check_image_name),
-            _ => Ok(()),
+            Route::SaveSeveral if self.values("names").all(str::is_empty) => return Err(blank()),
+            Route::SaveSeveral => self.values("names").try_for_each(check_image_name)?,
+            _ => {}
         }
+        Ok(None)
     }
 
-    fn check_create(&self) -> Result<(), Error> {
+    fn check_create(&self) -> Result<Option<ImageReference>, Error> {
         // The engine takes `name:` for the name.
         let image = self.value("fromImage").trim_end_matches(':');
         match (image, self.value("fromSrc"), self.value("repo")) {
             ("", "", _) => Err(blank()),
-            ("", _, "") => Ok(()),
-            ("", _, repository) => target(repository, self.value("tag")).map(drop),
+            ("", _, "") => Ok(None),
+            ("", _, repository) => target(repository, self.value("tag")).map(Some),
             (image, ..) => {
                 let pulled = target(image, self.value("tag"))?;
                 if pulled.repository() == "docker.io/library/scratch" {
                     return Err(Error::new(Kind::Forbidden, "reserved_name", "'scratch' is a reserved name"));
                 }
-                Ok(())
+                Ok(Some(pulled))
             }
         }
     }

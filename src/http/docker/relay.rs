@@ -1,36 +1,58 @@
 //! The engine's progress, passed on as it comes.
 
+use std::convert::Infallible;
+
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument;
 
 /// A message is a line of a few hundred bytes; what is longer is none, and is not held back.
 const LONGEST_MESSAGE: usize = 1 << 20;
 
 /// The messages of `body`, whole ones only; where the engine breaks off, an error as it would have told it is the last.
-pub fn messages(body: Incoming) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
-    futures_util::stream::unfold(Some((body, BytesMut::new())), |state| async move {
-        let (mut body, mut begun) = state?;
-        loop {
-            match body.frame().await {
-                Some(Ok(frame)) => {
-                    begun.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
-                    let whole = whole_messages(&mut begun);
-                    if !whole.is_empty() {
-                        return Some((Ok(whole), Some((body, begun))));
-                    }
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "the engine broke off in the middle of an answer");
-                    return Some((Ok(broken_off()), None));
-                }
-                None if begun.is_empty() => return None,
-                None => return Some((Ok(begun.freeze()), None)),
-            }
+///
+/// When the client goes away the engine is left at once. In either case `after` comes next, and then the stream ends.
+pub fn messages(
+    body: Incoming,
+    after: impl Future<Output = ()> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let relay = async move {
+        tokio::select! {
+            () = pass_on(body, &sender) => {}
+            () = sender.closed() => {}
         }
-    })
+        after.await;
+    };
+    tokio::spawn(relay.in_current_span());
+    ReceiverStream::new(receiver)
+}
+
+async fn pass_on(mut body: Incoming, client: &mpsc::Sender<Result<Bytes, Infallible>>) {
+    let mut begun = BytesMut::new();
+    let rest = loop {
+        match body.frame().await {
+            Some(Ok(frame)) => begun.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the engine broke off in the middle of an answer");
+                break broken_off();
+            }
+            None => break begun.freeze(),
+        }
+        let whole = whole_messages(&mut begun);
+        if !whole.is_empty() && client.send(Ok(whole)).await.is_err() {
+            return;
+        }
+    };
+    if !rest.is_empty() {
+        // Whoever is gone does not miss the end.
+        let _ = client.send(Ok(rest)).await;
+    }
 }
 
 /// Takes everything up to the last line end: the beginning of a message must not stand before an error.

@@ -35,6 +35,11 @@ impl Route {
         !matches!(self, Create | Load | Push | Tag | Remove | Prune)
     }
 
+    /// Whether it gives names in the engine's store another meaning.
+    pub fn changes_names(self) -> bool {
+        !self.only_reads() && self != Self::Push
+    }
+
     /// Whether the engine reads a body here.
     pub fn takes_body(self) -> bool {
         matches!(self, Self::Create | Self::Load)

@@ -17,7 +17,7 @@ const PULL: &str = "/v1.41/images/create?fromImage=x&tag=1";
 async fn the_engine_gets_what_was_understood_and_no_key() {
     let world = World::new();
     let restock = world.restock().await;
-    let engine = RawEngine::instead_of(&world).await;
+    let mut engine = RawEngine::instead_of(&world).await;
     let pull = restock
         .post("/v1.41/images/create?fromImage=h:5000%2Fx;fromImage=y&tag=1")
         .header("x-registry-auth", "bG9naW4=")
@@ -62,7 +62,7 @@ async fn without_an_engine_the_answer_is_503_in_its_shape() {
 async fn messages_pass_as_they_come_and_an_engine_that_dies_ends_them_with_an_error() {
     let world = World::new();
     let restock = world.restock().await;
-    let engine = RawEngine::instead_of(&world).await;
+    let mut engine = RawEngine::instead_of(&world).await;
     let (answer, mut connection) = tokio::join!(restock.post(PULL).send(), async {
         let mut connection = engine.request().await;
         connection.write(CHUNKED).await;
@@ -84,8 +84,8 @@ async fn messages_pass_as_they_come_and_an_engine_that_dies_ends_them_with_an_er
     world_lives(&world, engine, &restock).await;
 }
 
-async fn world_lives(world: &World, mut engine: RawEngine, restock: &crate::world::Service) {
-    engine.vanish();
+async fn world_lives(world: &World, engine: RawEngine, restock: &crate::world::Service) {
+    engine.vanish().await;
     world.engine.come_back();
     restock.get("/images/json").await.ok();
 }
@@ -94,7 +94,7 @@ async fn world_lives(world: &World, mut engine: RawEngine, restock: &crate::worl
 async fn an_archive_that_breaks_off_is_no_whole_archive() {
     let world = World::new();
     let restock = world.restock().await;
-    let engine = RawEngine::instead_of(&world).await;
+    let mut engine = RawEngine::instead_of(&world).await;
     let (answer, connection) = tokio::join!(restock.get("/images/x/get").send(), async {
         let mut connection = engine.request().await;
         connection.write(&CHUNKED.replace("json", "x-tar")).await;
@@ -112,7 +112,7 @@ async fn an_archive_that_breaks_off_is_no_whole_archive() {
 async fn a_client_that_goes_away_ends_the_work_at_the_engine() {
     let world = World::new();
     let restock = world.restock().await;
-    let engine = RawEngine::instead_of(&world).await;
+    let mut engine = RawEngine::instead_of(&world).await;
     // While it waits for the first word, and in the middle.
     let early = tokio::spawn(restock.post(PULL).send());
     let mut connection = engine.request().await;
@@ -142,7 +142,7 @@ async fn a_client_that_goes_away_ends_the_work_at_the_engine() {
 async fn an_upload_passes_while_it_comes_and_ends_with_its_client() {
     let world = World::new();
     let restock = world.restock().await;
-    let engine = RawEngine::instead_of(&world).await;
+    let mut engine = RawEngine::instead_of(&world).await;
     let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
     let body = Body::from_stream(ReceiverStream::new(receiver));
     let load = tokio::spawn(restock.post("/images/load?quiet=1").body(body).send());
@@ -162,7 +162,7 @@ async fn an_upload_passes_while_it_comes_and_ends_with_its_client() {
 async fn an_engine_that_dies_during_an_upload_is_told() {
     let world = World::new();
     let restock = world.restock().await;
-    let engine = RawEngine::instead_of(&world).await;
+    let mut engine = RawEngine::instead_of(&world).await;
     let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
     let body = Body::from_stream(ReceiverStream::new(receiver));
     let load = tokio::spawn(restock.post("/images/load").body(body).send());

@@ -24,6 +24,7 @@ async fn dead_job(world: &World, kind: Kind, step: Option<Step>, journal: Option
         outcome: None,
         result: None,
         error: None,
+        by: None,
         started_at: Timestamp::now(),
         finished_at: None,
     };

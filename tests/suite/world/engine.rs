@@ -169,6 +169,17 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
         }
         ("GET", "images", "json", _) => axum::Json(images(things)).into_response(),
         ("GET", "images", name, "json") => image(things, name),
+        ("POST", "images", "create", _) => {
+            things.publish(&format!("{}:{}", value("fromImage").unwrap(), value("tag").unwrap()), "pulled", Life::Runs);
+            messages("Status: Downloaded newer image")
+        }
+        // What real archives say in their manifest: `reference label`.
+        ("POST", "images", "load", _) => {
+            let archive = String::from_utf8(body.to_vec()).unwrap();
+            let (reference, label) = archive.split_once(' ').unwrap();
+            things.publish(reference, label, Life::Runs);
+            messages(&format!("Loaded image: {reference}"))
+        }
         ("POST", "images", name, "tag") => tag(things, name, value("repo").unwrap(), value("tag").unwrap()),
         ("DELETE", "images", name, verb) => {
             let name = if verb.is_empty() { name.to_owned() } else { format!("{name}/{verb}") };
@@ -186,6 +197,10 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
         ("GET", "volumes", name, _) => missing("volume", name),
         _ => missing("page", path),
     }
+}
+
+fn messages(status: &str) -> Response {
+    ([("content-type", "application/json")], format!("{}\r\n", json!({ "status": status }))).into_response()
 }
 
 fn missing(kind: &str, name: &str) -> Response {
