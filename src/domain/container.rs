@@ -87,6 +87,10 @@ pub struct Container {
     pub policy: PolicyLabels,
     /// A file with credentials for its image's registry, from the label `io.containers.autoupdate.authfile`.
     pub authfile: Option<String>,
+    /// `org.opencontainers.image.version`, which a container has from its image.
+    pub version: Option<String>,
+    /// `org.opencontainers.image.source`, likewise.
+    pub source: Option<String>,
     /// `container:<id>` of another container whose network this one lives in.
     pub network_of: Option<String>,
 }

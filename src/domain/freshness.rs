@@ -156,6 +156,8 @@ mod tests {
             compose: None,
             policy: Default::default(),
             authfile: None,
+            version: None,
+            source: None,
             network_of: None,
         }
     }

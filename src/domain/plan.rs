@@ -205,6 +205,8 @@ mod tests {
             }),
             policy: Default::default(),
             authfile: None,
+            version: None,
+            source: None,
             network_of: None,
         }
     }

@@ -11,6 +11,7 @@ mod images;
 mod jobs;
 mod linger;
 mod metrics;
+mod page;
 mod params;
 mod problem;
 mod reply;

@@ -105,7 +105,12 @@ pub fn json_of(value: &impl Serialize) -> Response {
 
 /// The answer where no route is.
 pub async fn unknown_route(request: Request) -> Failure {
-    let path: String = request.uri().path().chars().take(200).collect();
+    nothing_at(request.uri().path())
+}
+
+/// The same for a path.
+pub fn nothing_at(path: &str) -> Failure {
+    let path: String = path.chars().take(200).collect();
     Error::new(Kind::NotFound, "no_such_route", format!("there is nothing at {path}")).into()
 }
 

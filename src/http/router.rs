@@ -7,7 +7,9 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{apps, auth, auto_update, docker, guard, health, history, images, jobs, linger, metrics, problem, stream};
+use super::{
+    apps, auth, auto_update, docker, guard, health, history, images, jobs, linger, metrics, page, problem, stream,
+};
 use crate::config::DockerApi;
 use crate::usecases::Restock;
 use crate::usecases::access::Access;
@@ -35,6 +37,8 @@ impl Http {
 /// All routes, and what every request passes.
 pub fn router(http: Http) -> Router {
     Router::new()
+        .route("/", get(page::index))
+        .route("/assets/{name}", get(page::asset))
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))

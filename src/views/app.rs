@@ -34,6 +34,10 @@ pub struct ServiceView {
     pub service: ServiceName,
     /// As the Compose file resolves it; of a broken app what its containers run.
     pub image: String,
+    /// The version that its first container's image says it is; `null` where it says none.
+    pub version: Option<String>,
+    /// Where the image's source is, as the image says.
+    pub source: Option<String>,
     pub containers: Vec<ContainerView>,
 }
 
@@ -71,11 +75,15 @@ fn services(app: &App) -> Vec<ServiceView> {
     let containers = |name: &ServiceName| {
         running.get(name).into_iter().flatten().map(|container| ContainerView::from(*container)).collect::<Vec<_>>()
     };
+    let label =
+        |name: &ServiceName, of: fn(&Container) -> Option<String>| running.get(name)?.iter().find_map(|it| of(it));
     match &app.model {
         Ok(model) => {
             let view = |(name, service): (&ServiceName, &crate::domain::project::Service)| ServiceView {
                 service: name.clone(),
                 image: service.image.clone(),
+                version: label(name, |container| container.version.clone()),
+                source: label(name, |container| container.source.clone()),
                 containers: containers(name),
             };
             model.project.services.iter().map(view).collect()
@@ -84,6 +92,8 @@ fn services(app: &App) -> Vec<ServiceView> {
             let view = |(name, replicas): (&&ServiceName, &Vec<&Container>)| ServiceView {
                 service: (*name).clone(),
                 image: replicas.first().map(|replica| replica.image.clone()).unwrap_or_default(),
+                version: label(name, |container| container.version.clone()),
+                source: label(name, |container| container.source.clone()),
                 containers: containers(name),
             };
             running.iter().map(view).collect()

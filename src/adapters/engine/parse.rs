@@ -41,6 +41,8 @@ pub fn listed_container(value: &Value) -> Option<Container> {
             watchtower: text(&value["Labels"]["com.centurylinklabs.watchtower.enable"]),
         },
         authfile: text(&value["Labels"][AUTHFILE]),
+        version: text(&value["Labels"]["org.opencontainers.image.version"]),
+        source: text(&value["Labels"]["org.opencontainers.image.source"]),
         network_of: value["HostConfig"]["NetworkMode"]
             .as_str()
             .and_then(|mode| mode.strip_prefix("container:"))

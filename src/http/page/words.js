@@ -1,0 +1,57 @@
+// The API's words, as people read them, and the tone that goes with each.
+import { chip } from "/assets/dom.js";
+
+const FRESHNESS = {
+  updated: ["Up to date", "good"], outdated: ["Update available", "warn"], skipped: ["Not followed", ""],
+  processing: ["Updating", ""], preparing: ["Starting", ""], error: ["Unknown", "bad"],
+  uptodate: ["Up to date", "good"], partial: ["Partly outdated", "warn"], unknown: ["Unknown", ""],
+};
+const STATES = {
+  running: ["Running", "good"], partial: ["Partly running", "warn"], stopped: ["Stopped", ""], absent: ["Not created", ""], broken: ["Broken", "bad"],
+};
+const OUTCOMES = {
+  updated: ["Updated", "good"], unchanged: ["Nothing new", ""], pulled: ["Pulled", ""], pending: ["Would update", "warn"],
+  rolled_back: ["Rolled back", "warn"], failed: ["Failed", "bad"], cancelled: ["Cancelled", ""], interrupted: ["Interrupted", "warn"], done: ["Done", "good"],
+};
+const KINDS = { update: "Update", rollback: "Roll back", up: "Start", down: "Stop", check: "Preview", auto_update: "Auto-update", container_update: "Container update" };
+const STEPS = {
+  resolve: "Reading the Compose file", snapshot: "Looking at the containers", pull: "Pulling images", plan: "Comparing",
+  apply: "Replacing containers", verify: "Proving that they work", roll_back: "Bringing the previous version back",
+};
+const HELD = {
+  min_age: "too young", skipped: "skipped", rolled_back: "failed here before", window: "waits for the maintenance window",
+};
+
+const said = (words, key) => { const [text, tone] = words[key] ?? [key, ""]; return chip(text, tone); };
+export const freshness = (status) => (status ? said(FRESHNESS, status) : chip("Not checked yet", ""));
+export const state = (key) => said(STATES, key);
+/** A rollback that was asked for ends well with the same word as an update that was taken back. */
+export const outcome = (job) => (job.kind === "rollback" && job.outcome === "rolled_back" ? chip("Went back", "good") : said(OUTCOMES, job.outcome));
+export const kind = (key) => KINDS[key] ?? key;
+export const step = (key) => STEPS[key] ?? key;
+
+/** Why a newer image is not applied by itself. */
+export function held(hold) {
+  const until = hold.until ? ` until ${time(hold.until)}` : hold.reason === "window" ? "" : ", until there is another";
+  return `Held back: ${HELD[hold.reason] ?? hold.reason}${until}.`;
+}
+
+export const short = (id) => (id ? String(id).replace(/^sha256:/, "").slice(0, 12) : "–");
+export const time = (at) => new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** `1.2 → 1.3` where images have version labels, else short IDs. */
+export function change(service) {
+  const from = [service.from].flat().map(short).join(" + ");
+  const named = service.version_from && service.version_to && service.version_from !== service.version_to;
+  return `${service.service}: ${named ? `${service.version_from} → ${service.version_to}` : `${from} → ${short(service.to)}`}`;
+}
+
+/** How long ago, for a glance; the exact time is in the title. */
+export function ago(at) {
+  const seconds = (Date.now() - new Date(at)) / 1000;
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  for (const [unit, length] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
+    if (seconds >= length) return relative.format(-Math.floor(seconds / length), unit);
+  }
+  return "just now";
+}
