@@ -1,12 +1,14 @@
 //! How fast Restock is, as ratios to the least that the same work costs in the same run: `cargo bench`.
 //!
-//! Prints medians; asserts nothing, because times depend on the machine. `BENCH_RUNS` sets how many runs (default 7).
+//! Prints medians; asserts nothing, because times depend on the machine. `BENCH_RUNS` sets how many runs (default 7);
+//! `cargo bench -- PART…` runs only these: unchanged, changed, check, list, images, idle.
 #![expect(clippy::disallowed_methods, reason = "benchmarks start the real programs and read where they are")]
 #![expect(clippy::unwrap_used, reason = "what a benchmark does not find ends it, with the place")]
 #![allow(dead_code, reason = "the tests' harness has more than the benchmarks need")]
 
 #[path = "../e2e/case.rs"]
 mod case;
+mod images;
 #[path = "../e2e/world.rs"]
 mod world;
 
@@ -21,15 +23,20 @@ use world::{Kind, World, output};
 
 fn main() {
     println!("{:<44} {:>9} {:>9} {:>7}", "work", "Restock", "floor", "ratio");
-    for services in [1, 5, 20] {
-        nothing_new(services);
+    let parts: [(&str, fn()); 6] = [
+        ("unchanged", || [1, 5, 20].into_iter().for_each(nothing_new)),
+        ("changed", one_of_five),
+        ("check", || [10, 60, 300].into_iter().for_each(forced_check)),
+        ("list", list),
+        ("images", images::save_and_load),
+        ("idle", idle),
+    ];
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            part();
+        }
     }
-    one_of_five();
-    for images in [10, 60, 300] {
-        forced_check(images);
-    }
-    list();
-    idle();
 }
 
 fn runs() -> usize {

@@ -182,9 +182,20 @@ impl Case {
     /// The memory that Restock has resident, in KiB.
     #[allow(dead_code, reason = "the benchmarks share this file, and only they ask")]
     pub fn memory(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    /// The most memory that Restock had resident since it was started, in KiB.
+    #[allow(dead_code, reason = "the benchmarks share this file, and only they ask")]
+    pub fn peak_memory(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    #[allow(dead_code, reason = "the benchmarks share this file, and only they ask")]
+    fn memory_of(&self, what: &str) -> u64 {
         let pid = self.restock.as_ref().expect("Restock runs").id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("its memory");
         line.trim().trim_end_matches("kB").trim().parse().expect("a number")
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::both_engines;
 use crate::case::Case;
@@ -136,6 +137,7 @@ both_engines! {
     };
 
     prune_takes_what_its_filter_names => |kind| {
+        let _one_at_a_time = pruning();
         let cli = Cli::new(kind);
         let dir = cli.case.root.path();
         let archive = dir.join("root.tar").to_str().unwrap().to_owned();
@@ -188,6 +190,34 @@ both_engines! {
         told(&["build"], &build, false);
     };
 
+    a_tag_that_replaces_an_app_s_image_is_in_the_history => |kind| {
+        let cli = Cli::new(kind);
+        cli.case.up();
+        let reference = cli.case.reference("web");
+        let other = cli.case.world.publish(&[], "demo/web", &format!("{}-other", cli.case.tag), "2", "plain");
+        assert!(other.starts_with("sha256:"));
+        let other = format!("{reference}-other");
+        let id = |name: &str| cli.ok(&["image", "inspect", "--format", "{{.Id}}", name]).trim().to_owned();
+        let old = id(&reference);
+        cli.ok(&["pull", "--quiet", &other]);
+        cli.ok(&["tag", &other, &reference]);
+        let history = cli.case.get(&format!("/api/apps/{}/history", cli.case.app)).expect(200);
+        let job = &history[0];
+        assert_eq!((&job["kind"], &job["by"]), (&"image_change".into(), &"127.0.0.1".into()), "{history}");
+        let change = serde_json::json!({"service": "web", "from": old, "to": id(&other), "tag": reference});
+        assert_eq!(job["result"]["services"], serde_json::json!([change]));
+        assert_eq!(history.as_array().unwrap().len(), 1);
+        let archive = cli.case.root.path().join("a.tar").to_str().unwrap().to_owned();
+        cli.ok(&["save", "--output", &archive, &reference]);
+        cli.ok(&["rmi", &reference]);
+        cli.ok(&["load", "--input", &archive]);
+        cli.ok(&["pull", &reference]);
+        let history = cli.case.get(&format!("/api/apps/{}/history", cli.case.app)).expect(200);
+        let to: Vec<_> = history.as_array().unwrap().iter().map(|job| job["result"]["services"][0]["to"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(to, [old, id(&other), String::new(), id(&other)]);
+        assert_eq!(cli.case.update().expect(200)["outcome"], "unchanged");
+    };
+
     read_only_says_what_opens_it => |kind| {
         let cli = Cli::with(kind, &[]);
         cli.ok(&["images"]);
@@ -220,6 +250,12 @@ both_engines! {
         assert!(told(&["read"], &with("0123456789abcdef-read"), false).contains("has not the scope `images`"));
         told(&["images"], &with("0123456789abcdef-images"), true);
     };
+}
+
+/// An engine prunes for one client at a time, and refuses a second.
+pub fn pruning() -> MutexGuard<'static, ()> {
+    static PRUNING: Mutex<()> = Mutex::new(());
+    PRUNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An archive with one file, as `import` takes it.

@@ -12,6 +12,7 @@ mod case;
 mod containers;
 mod crash;
 mod docker_cli;
+mod docker_wire;
 mod engine_gone;
 mod failing;
 mod freshness;
