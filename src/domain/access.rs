@@ -9,7 +9,8 @@ pub enum Scope {
     Read,
     /// Updates, rollbacks and settings of apps and containers; implies reading.
     Update,
-    /// Docker's image routes.
+    /// Docker's image routes, as far as `--docker-api` opens them. Reading alone does not: whole images and what the
+    /// engine tells of its machine come this way.
     Images,
     /// Everything.
     Admin,

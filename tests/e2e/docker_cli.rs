@@ -84,12 +84,18 @@ both_engines! {
         let cli = Cli::new(kind);
         let image = cli.image.clone();
         let pulled = cli.ok(&["pull", &image]);
-        assert!(pulled.contains("Downloaded newer image") && pulled.contains("Pull complete"), "{pulled}");
+        assert!(pulled.contains("Downloaded newer image") && pulled.contains("Digest: sha256:"), "{pulled}");
         assert!(cli.ok(&["pull", &image]).contains("Image is up to date"));
         let (repository, tag) = image.rsplit_once(':').unwrap();
         assert!(cli.ok(&["images"]).contains(repository));
         assert!(cli.ok(&["images", "--filter", &format!("reference={image}"), "--format", "{{.Tag}}"]).contains(tag));
         assert_eq!(cli.ok(&["images", "--filter", "label=nobody=has", "--quiet"]), "");
+        if kind == Kind::Containerd {
+            assert!(cli.ok(&["images", "--tree"]).contains(repository));
+        }
+        // There is nothing to be found in this registry; who says so is the engine.
+        let search = ["search", repository];
+        assert_eq!(cli.fails(&search), told(&search, &cli.on_the_engine(&search), false));
         for args in [["image", "inspect", &image], ["inspect", "--type=image", &image]] {
             assert!(cli.ok(&args).contains("org.opencontainers.image.version"));
         }
@@ -256,6 +262,19 @@ both_engines! {
 pub fn pruning() -> MutexGuard<'static, ()> {
     static PRUNING: Mutex<()> = Mutex::new(());
     PRUNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_socket_is_served_to_docker_s_clients_by_the_names_they_give_it() {
+    let case = Case::on(World::of(Kind::Classic), "web");
+    let socket = format!("unix://{}", case.root.path().join("restock.sock").display());
+    let mut serve = case.restock(&["serve", "--listen", &socket]);
+    let mut restock = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut images = case.world.command("docker");
+    images.env("DOCKER_HOST", &socket).arg("images");
+    case.wait_for("the list of images", || images.output().unwrap().status.success().then_some(()));
+    restock.kill().unwrap();
+    restock.wait().unwrap();
 }
 
 /// An archive with one file, as `import` takes it.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::both_engines;
 use crate::case::Case;
 use crate::docker_cli::pruning;
-use crate::world::{Kind, World, engine_script, output};
+use crate::world::{Kind, World, engine_script, output, project};
 
 both_engines! {
     answers_are_the_engine_s_own_to_the_byte => |kind| {
@@ -83,6 +83,17 @@ both_engines! {
         case.serve_with(&["--docker-api", "full"]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(with_bollard(&case));
+    };
+
+    docker_s_sdk_for_python_works_as_a_client => |kind| {
+        let _one_at_a_time = pruning();
+        let mut case = Case::on(World::of(kind), "web");
+        case.serve_with(&["--docker-api", "full"]);
+        let mut python = case.world.command("python3");
+        python.env("DOCKER_HOST", case.url("").replace("http://", "tcp://"));
+        python.env("PYTHONPATH", case.world.parts.join("python-docker")).env("PYTHONDONTWRITEBYTECODE", "1");
+        python.arg(project().join("tests/e2e/docker_sdk.py")).args([&case.world.registry, &case.tag]);
+        assert_eq!(output(&mut python), "all done");
     };
 }
 

@@ -26,27 +26,29 @@ pub struct Passed {
 impl Engine {
     /// Passes a request on; gives the answer as soon as its head is here. Dropping either ends it at the engine.
     ///
+    /// A body goes under a type that is chosen here: the engine would read what a client calls a form before the query.
+    ///
     /// # Errors
     /// Only where the engine gave no answer at all.
     pub async fn pass<E>(
         &self,
         passed: Passed,
-        body: Option<impl Stream<Item = Result<Bytes, E>> + Send + 'static>,
+        body: Option<(&'static str, impl Stream<Item = Result<Bytes, E>> + Send + 'static)>,
     ) -> Result<Response<Incoming>, EngineError>
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let wrong =
-            |error: hyper::http::Error| EngineError::Protocol { what: passed.path.clone(), reason: error.to_string() };
-        let request = Request::builder().method(&passed.method).uri(&passed.path);
-        let mut request = match body {
-            Some(body) => request.body(bollard::body_try_stream(body.map_err(io::Error::other))),
-            None => request.body(bollard::body_full(Bytes::new())),
-        }
-        .map_err(wrong)?;
+        let (body_type, body) = match body {
+            Some((body_type, body)) => (Some(body_type), bollard::body_try_stream(body.map_err(io::Error::other))),
+            None => (None, bollard::body_full(Bytes::new())),
+        };
+        let request = Request::builder().method(&passed.method).uri(&passed.path).body(body);
+        let mut request =
+            request.map_err(|error| EngineError::Protocol { what: passed.path.clone(), reason: error.to_string() })?;
         *request.headers_mut() = passed.headers;
-        // Images come as archives; see there what the engine would make of a form.
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+        if let Some(body_type) = body_type {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(body_type));
+        }
         let answer = self.wire.send(request);
         if !passed.is_quick {
             return answer.await;

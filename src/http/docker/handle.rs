@@ -38,7 +38,8 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
         headers: for_the_engine(&parts.headers),
         is_quick: route.is_quick(),
     };
-    let body = (route.takes_body() && !body.is_end_stream()).then(|| body.into_data_stream());
+    let body_type = route.body_type().filter(|_| !body.is_end_stream());
+    let body = body_type.map(|body_type| (body_type, body.into_data_stream()));
     let restock = http.restock;
     if !route.changes_names() {
         let answer = restock.engine.pass(passed, body).await.map_err(Error::from)?;
@@ -92,8 +93,7 @@ fn is_open(open: DockerApi, route: Route) -> Result<(), Error> {
     Err(Error::new(Kind::Forbidden, "docker_api_read_only", message).hint("start Restock with `--docker-api full`"))
 }
 
-/// What the engine may learn of a request's headers. Least of all the key that opened this service, and no type of a
-/// body: the engine would read one that is called a form before the query.
+/// What the engine may learn of a request's headers. Least of all the key that opened this service.
 fn for_the_engine(headers: &HeaderMap) -> HeaderMap {
     let known = |name: &HeaderName| {
         matches!(*name, header::ACCEPT | header::USER_AGENT)

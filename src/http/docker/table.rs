@@ -40,9 +40,13 @@ impl Route {
         !self.only_reads() && self != Self::Push
     }
 
-    /// Whether the engine reads a body here.
-    pub fn takes_body(self) -> bool {
-        matches!(self, Self::Create | Self::Load)
+    /// The type of the body that the engine reads here: an archive, or an old client's login.
+    pub fn body_type(self) -> Option<&'static str> {
+        match self {
+            Self::Create | Self::Load => Some("application/x-tar"),
+            Self::Push => Some("application/json"),
+            _ => None,
+        }
     }
 
     /// Whether the answer is a stream of JSON messages, the last of which may be an error.
