@@ -8,6 +8,7 @@
 
 mod docker;
 mod environment;
+mod notify;
 mod options;
 mod secret;
 mod serve;

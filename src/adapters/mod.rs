@@ -5,5 +5,6 @@ pub mod command;
 pub mod compose;
 pub mod engine;
 pub mod lock;
+pub mod notifier;
 pub mod registry;
 pub mod store;

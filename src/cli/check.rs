@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::CheckArgs;
 use super::apps::word;
-use super::output::{failed, print, short, table, tell};
+use super::output::{failed, print, table, tell};
 use crate::domain::freshness::Status;
+use crate::domain::image::short;
 use crate::error::Error;
 use crate::usecases::Restock;
 use crate::usecases::freshness::Ask;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::HistoryArgs;
 use super::apps::word;
-use super::output::{failed, from_to, json, print, table, time};
+use super::output::{failed, json, print, table, time};
 use crate::adapters::store::HistoryFilter;
 use crate::domain::job::Job;
 use crate::usecases::Restock;
@@ -46,5 +46,5 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
 
 fn changes(job: &Job) -> String {
     let services = job.result.iter().flat_map(|result| &result.services);
-    services.map(|change| format!("{} {}", change.service, from_to(change))).collect::<Vec<_>>().join("\n")
+    services.map(|change| format!("{} {}", change.service, change.from_to())).collect::<Vec<_>>().join("\n")
 }

@@ -4,6 +4,7 @@ mod apps;
 mod auto_update;
 mod check;
 mod history;
+mod notify;
 mod output;
 mod progress;
 mod serve;
@@ -11,6 +12,7 @@ mod start;
 mod update;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -34,6 +36,9 @@ const AFTER_HELP: &str = "Every option is also a variable (--health-timeout is R
                           that --config names. Flags win over variables, variables over the file.\n\
                           Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 rolled back.";
 
+/// How long a command waits at its end for people to be told.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 #[derive(Subcommand)]
 enum Command {
     /// Run the service: REST API and events
@@ -53,6 +58,8 @@ enum Command {
     AutoUpdate(AutoUpdateArgs),
     /// Show or set the policy of an app
     Policy(PolicyArgs),
+    /// Show who is told what happens by itself, and try it
+    Notify(NotifyArgs),
     /// Show what was done, when, and with what outcome
     History(HistoryArgs),
 }
@@ -129,6 +136,14 @@ impl Wanted {
     }
 }
 
+/// What `restock notify` takes.
+#[derive(Args)]
+struct NotifyArgs {
+    /// Send a message to each receiver
+    #[arg(long)]
+    test: bool,
+}
+
 /// What `restock history` takes.
 #[derive(Args)]
 struct HistoryArgs {
@@ -154,7 +169,7 @@ impl Cli {
             Ok(restock) => restock,
             Err(error) => return output::failed(&error, self.json),
         };
-        match &self.command {
+        let code = match &self.command {
             Command::Serve(_) => ExitCode::FAILURE,
             Command::Apps => apps::apps(&restock, self.json).await,
             Command::Check(args) => check::check(&restock, args, self.json).await,
@@ -162,8 +177,13 @@ impl Cli {
             Command::Rollback { app } => update::roll_back(&restock, app, self.json).await,
             Command::AutoUpdate(args) => auto_update::auto_update(&restock, args, self.json).await,
             Command::Policy(args) => auto_update::policy(&restock, args, self.json).await,
+            Command::Notify(args) => notify::notify(&restock, args.test, self.json).await,
             Command::History(args) => history::history(&restock, args, self.json).await,
+        };
+        if matches!(self.command, Command::Update(_) | Command::Rollback { .. } | Command::AutoUpdate(_)) {
+            restock.deliver_before_exit(LAST_WORDS).await;
         }
+        code
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::domain::job::{Job, OneOrMany, Outcome, ServiceChange};
+use crate::domain::job::{Job, Outcome};
 use crate::error::Error;
 use crate::views::Problem;
 
@@ -13,8 +13,6 @@ use crate::views::Problem;
 const USAGE: u8 = 2;
 /// The update failed, and what ran before runs again.
 pub const ROLLED_BACK: u8 = 3;
-/// Enough of an image ID to tell two apart; the Docker CLI shows as much.
-const SHORT: usize = 12;
 
 /// Prints a value as JSON on standard output.
 pub fn json(value: &impl Serialize) {
@@ -79,27 +77,6 @@ pub fn exit_code<'a>(jobs: impl IntoIterator<Item = Result<&'a Job, ()>>) -> Exi
     ExitCode::from(worst)
 }
 
-/// `1.2 → 1.3` where the images carry versions, else the short IDs.
-pub fn from_to(change: &ServiceChange) -> String {
-    let (from, to) = match (&change.version_from, &change.version_to) {
-        (Some(from), Some(to)) if from != to => (from.clone(), to.clone()),
-        _ => (short_from(change), short(&change.to)),
-    };
-    format!("{from} → {to}")
-}
-
-fn short_from(change: &ServiceChange) -> String {
-    match &change.from {
-        OneOrMany::One(id) => short(id.as_str()),
-        OneOrMany::Many(ids) => ids.iter().map(|id| short(id.as_str())).collect::<Vec<_>>().join("+"),
-    }
-}
-
-/// An ID or digest without its algorithm, shortened.
-pub fn short(id: &str) -> String {
-    id.rsplit(':').next().unwrap_or(id).chars().take(SHORT).collect()
-}
-
 /// A time as people read it.
 pub fn time(at: jiff::Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
@@ -108,25 +85,4 @@ pub fn time(at: jiff::Timestamp) -> String {
 /// A duration as people read it.
 pub fn seconds(milliseconds: u64) -> String {
     format!("{:.1} s", std::time::Duration::from_millis(milliseconds).as_secs_f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_shown_where_there_are_some_and_ids_elsewhere() {
-        let mut change = ServiceChange {
-            service: crate::domain::app::ServiceName::new("web"),
-            from: OneOrMany::One(crate::domain::image::ImageId::new(format!("sha256:{}", "ab".repeat(32)))),
-            to: format!("sha256:{}", "cd".repeat(32)),
-            tag: "web".into(),
-            version_from: None,
-            version_to: None,
-            source: None,
-        };
-        assert_eq!(from_to(&change), "abababababab → cdcdcdcdcdcd");
-        (change.version_from, change.version_to) = (Some("1".into()), Some("2".into()));
-        assert_eq!(from_to(&change), "1 → 2");
-    }
 }

@@ -49,6 +49,7 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     };
     tracing::info!(listen = %serving.listen, apps = %settings.apps.display(), "Restock is serving");
     tokio::spawn(look_around(restock.clone()));
+    tokio::spawn(restock.clone().keep_notifying());
     tokio::spawn(restock.clone().keep_schedule(serving.schedule, serving.run_missed));
     let mut allowed_hosts = serving.allowed_hosts;
     if matches!(serving.listen, Listen::Unix(_)) {

@@ -9,11 +9,13 @@ use crate::adapters::apps_dir::AppsDir;
 use crate::adapters::compose::Locator;
 use crate::adapters::engine::Engine;
 use crate::adapters::lock::Locks;
+use crate::adapters::notifier::Notifier;
 use crate::adapters::registry::{Registry, RegistryOptions};
 use crate::adapters::store::Store;
 use crate::config::{LogFormat, Settings};
 use crate::error::Error;
 use crate::usecases::freshness::Freshness;
+use crate::usecases::notify::{Notifying, Pace};
 use crate::usecases::{Limits, Parts, Restock};
 
 /// Starts logging to standard error. A command that a person waits for says only what is wrong, unless asked for more.
@@ -50,5 +52,9 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
         locks: Locks::new(&settings.data),
         store,
         freshness,
+        notifying: Notifying::new(
+            Notifier::new(settings.notify.clone(), settings.child_environment().clone()),
+            Pace::default(),
+        ),
     }))
 }

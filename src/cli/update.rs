@@ -9,7 +9,7 @@ use serde_json::json;
 use super::UpdateArgs;
 use super::apps::word;
 use super::check::names;
-use super::output::{exit_code, failed, from_to, print, seconds, table, tell};
+use super::output::{exit_code, failed, print, seconds, table, tell};
 use super::progress::watch;
 use crate::domain::job::Job;
 use crate::error::Error;
@@ -79,7 +79,7 @@ fn report(done: &[(String, Result<Job, Error>)], single: bool, as_json: bool) {
         let Ok(job) = job else { continue };
         let outcome = job.outcome.map(|outcome| word(&outcome)).unwrap_or_default();
         let services = job.result.iter().flat_map(|result| &result.services);
-        let changes: Vec<_> = services.map(|change| format!("{} {}", change.service, from_to(change))).collect();
+        let changes: Vec<_> = services.map(|change| format!("{} {}", change.service, change.from_to())).collect();
         let took = job.result.as_ref().map(|result| seconds(result.duration_ms)).unwrap_or_default();
         rows.add_row([app.clone(), outcome, changes.join("\n"), took]);
     }

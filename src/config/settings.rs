@@ -12,6 +12,7 @@ use super::environment::Environment;
 use super::options::{CommonOptions, ServeOptions};
 use super::sources::Sources;
 use crate::adapters::engine::DockerHost;
+use crate::adapters::notifier::Receiver;
 use crate::domain::window::Window;
 
 const MAX_CONCURRENCY: usize = 64;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub timezone: TimeZone,
     /// When passes may apply what they find; `None` means always.
     pub window: Option<Window>,
+    /// Who is told what happens by itself.
+    pub notify: Vec<Receiver>,
     child_environment: Environment,
 }
 
@@ -91,6 +94,7 @@ impl Settings {
             concurrency: sources.parse("concurrency", concurrency).unwrap_or(4),
             timezone: sources.parse("timezone", zone).unwrap_or_else(TimeZone::system),
             window: sources.parse("window", str::parse),
+            notify: super::notify::receivers(sources),
         }
     }
 

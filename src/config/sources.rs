@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::environment::Environment;
 use super::options::{CommonOptions, ServeOptions};
 
+/// The key of the file that describes who is told what.
+pub(super) const NOTIFY: &str = "notify";
+
 /// Which source has set an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -31,6 +34,8 @@ pub(super) struct Sources<'a> {
     pub(super) env: &'a Environment,
     path: String,
     file: BTreeMap<String, Vec<String>>,
+    /// The key [`NOTIFY`] of the file, the only one with a structure; no flag or variable could hold it.
+    pub(super) notify: Value,
     mistakes: Vec<String>,
 }
 
@@ -47,7 +52,8 @@ impl<'a> Sources<'a> {
             let value = if value == Value::Bool(false) { Value::Null } else { value };
             flags.extend(texts(&value).ok().filter(|texts| !texts.is_empty()).map(|texts| (name, texts)));
         }
-        let mut sources = Self { flags, env, path: String::new(), file: BTreeMap::new(), mistakes };
+        let mut sources =
+            Self { flags, env, path: String::new(), file: BTreeMap::new(), notify: Value::Null, mistakes };
         if let Some(path) = sources.text("config") {
             match std::fs::read_to_string(&path) {
                 Ok(text) => {
@@ -66,6 +72,7 @@ impl<'a> Sources<'a> {
             .chain(fields(&ServeOptions::default()))
             .map(|(name, _)| name)
             .filter(|name| name != "config")
+            .chain([NOTIFY.to_owned()])
             .collect();
         let mapping = match serde_yaml::from_str::<Option<serde_yaml::Mapping>>(text) {
             Ok(mapping) => mapping.unwrap_or_default(),
@@ -80,6 +87,10 @@ impl<'a> Sources<'a> {
                     Err(format!("is not an option; the options are {known}"))
                 }
                 _ if self.file.contains_key(&name) => Err("is there twice".to_owned()),
+                Ok(value) if name == NOTIFY => {
+                    self.notify = value;
+                    continue;
+                }
                 Ok(value) => texts(&value),
                 Err(error) => Err(error.to_string()),
             };
@@ -154,6 +165,11 @@ impl<'a> Sources<'a> {
     /// Notes something that is wrong elsewhere.
     pub(super) fn other_mistake(&mut self, problem: String) {
         self.mistakes.push(problem);
+    }
+
+    /// The file that `--config` names; empty without one.
+    pub(super) fn file(&self) -> &str {
+        &self.path
     }
 
     /// `settings`, unless there were mistakes.

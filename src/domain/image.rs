@@ -279,6 +279,14 @@ fn is_path_component(component: &str) -> bool {
     component.starts_with(alphanumeric) && component.ends_with(alphanumeric) && separators_ok
 }
 
+/// Enough of an image ID to tell two apart; the Docker CLI shows as much.
+const SHORT: usize = 12;
+
+/// An ID or digest without its algorithm, shortened for people.
+pub fn short(id: &str) -> String {
+    id.rsplit(':').next().unwrap_or(id).chars().take(SHORT).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

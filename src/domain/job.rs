@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::app::ServiceName;
-use super::image::ImageId;
+use super::image::{ImageId, short};
 use super::plan::Skipped;
 use super::report::PassReport;
 
@@ -221,6 +221,23 @@ pub struct ServiceChange {
     pub source: Option<String>,
 }
 
+impl ServiceChange {
+    /// `1.2 → 1.3` where the images carry versions, else the short IDs.
+    pub fn from_to(&self) -> String {
+        match (&self.version_from, &self.version_to) {
+            (Some(from), Some(to)) if from != to => format!("{from} → {to}"),
+            _ => format!("{} → {}", self.short_from(), short(&self.to)),
+        }
+    }
+
+    fn short_from(&self) -> String {
+        match &self.from {
+            OneOrMany::One(id) => short(id.as_str()),
+            OneOrMany::Many(ids) => ids.iter().map(|id| short(id.as_str())).collect::<Vec<_>>().join("+"),
+        }
+    }
+}
+
 /// Why Compose touched a service whose image is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -315,5 +332,21 @@ mod tests {
     fn a_target_serialises_as_its_own_key() {
         let target = serde_json::to_value(Target::App("web".into())).expect("serialises");
         assert_eq!(target, serde_json::json!({"app": "web"}));
+    }
+
+    #[test]
+    fn versions_are_shown_where_there_are_some_and_ids_elsewhere() {
+        let mut change = ServiceChange {
+            service: ServiceName::new("web"),
+            from: OneOrMany::One(ImageId::new(format!("sha256:{}", "ab".repeat(32)))),
+            to: format!("sha256:{}", "cd".repeat(32)),
+            tag: "web".into(),
+            version_from: None,
+            version_to: None,
+            source: None,
+        };
+        assert_eq!(change.from_to(), "abababababab → cdcdcdcdcdcd");
+        (change.version_from, change.version_to) = (Some("1".into()), Some("2".into()));
+        assert_eq!(change.from_to(), "1 → 2");
     }
 }

@@ -12,6 +12,7 @@ pub mod hook;
 pub mod image;
 pub mod job;
 pub mod journal;
+pub mod notice;
 pub mod plan;
 pub mod policy;
 pub mod project;

@@ -13,6 +13,7 @@ use super::freshness::Freshness;
 use super::inventory::Inventory;
 use super::jobs::Jobs;
 use super::metrics::Metrics;
+use super::notify::Notifying;
 use super::resolve::Resolver;
 use crate::adapters::apps_dir::AppsDir;
 use crate::adapters::compose::{Compose, Locator};
@@ -61,6 +62,7 @@ pub struct Parts {
     pub store: Store,
     pub locks: Locks,
     pub freshness: Freshness,
+    pub notifying: Notifying,
 }
 
 /// The service's parts. Cheap to share.
@@ -77,6 +79,7 @@ pub struct Restock {
     pub resolver: Resolver,
     pub inventory: Inventory,
     pub metrics: Metrics,
+    pub notifying: Notifying,
     /// The container this process runs in, if it runs in one.
     own_container: Option<String>,
     /// Fires when the service shuts down.
@@ -87,9 +90,10 @@ impl Restock {
     /// Puts the parts together; contacts nothing.
     pub fn new(parts: Parts) -> Arc<Self> {
         let events = Events::new();
-        let Parts { limits, apps, engine, locator, store, locks, freshness } = parts;
+        let Parts { limits, apps, engine, locator, store, locks, freshness, notifying } = parts;
         Arc::new(Self {
             freshness,
+            notifying,
             resolver: Resolver::default(),
             inventory: Inventory::default(),
             metrics: Metrics::default(),

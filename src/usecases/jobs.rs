@@ -393,6 +393,8 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
     }
     let restock = running.restock.clone();
     restock.metrics.ended(job.kind, job.outcome.unwrap_or(Outcome::Failed), took);
+    // Before its end is written down: killed in between, people are told twice rather than never.
+    restock.announce(&job).await;
     if let Err(error) = restock.store.finish(&job).await {
         // The next start finds the job unfinished and settles it.
         tracing::error!(error = %error, "the end of the job could not be written down");

@@ -16,6 +16,7 @@ pub mod list_apps;
 pub mod list_images;
 pub mod logs;
 pub mod metrics;
+pub mod notify;
 pub mod policies;
 pub mod power;
 pub mod resolve;

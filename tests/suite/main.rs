@@ -6,6 +6,7 @@ mod api;
 mod docker;
 mod jobs;
 mod metrics;
+mod notices;
 mod outages;
 mod recorded;
 mod registry;

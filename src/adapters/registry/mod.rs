@@ -37,3 +37,4 @@ pub use error::RegistryError;
 pub use insecure::InsecureRegistries;
 pub use manifest::{Manifest, RemoteDigest};
 pub use stats::{RegistryStats, RequestCount, RequestKind};
+pub(in crate::adapters) use tls::install_provider;

@@ -106,7 +106,7 @@ impl Clients {
 }
 
 /// reqwest panics where no provider of cryptography is installed. Another part of the program may have been first.
-fn install_provider() {
+pub(in crate::adapters) fn install_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -82,6 +82,24 @@ const STEPS: &[M<'static>] = &[
          ) STRICT, WITHOUT ROWID;",
     ),
     M::up("ALTER TABLE jobs ADD COLUMN by TEXT"),
+    M::up(
+        "CREATE TABLE notices (
+            id       TEXT NOT NULL PRIMARY KEY,     -- a ULID: sorts by when it happened
+            receiver TEXT NOT NULL,                 -- by its name in the configuration
+            notice   TEXT NOT NULL,                 -- JSON
+            since    TEXT NOT NULL,
+            tries    INTEGER NOT NULL,
+            next     INTEGER NOT NULL               -- seconds since 1970: not to be tried before
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE announced (
+            target_kind TEXT NOT NULL,
+            target      TEXT NOT NULL,
+            service     TEXT NOT NULL,
+            digest      TEXT NOT NULL,              -- what the registry had when people were told
+            PRIMARY KEY (target_kind, target, service)
+         ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 /// All migrations, oldest first.

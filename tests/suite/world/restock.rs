@@ -8,6 +8,7 @@ use restock::adapters::apps_dir::AppsDir;
 use restock::adapters::compose::Locator;
 use restock::adapters::engine::Engine;
 use restock::adapters::lock::Locks;
+use restock::adapters::notifier::Notifier;
 use restock::adapters::registry::{Registry, RegistryOptions};
 use restock::adapters::store::Store;
 use restock::config::{CommonOptions, DockerApi, Environment, Secret, Settings};
@@ -15,6 +16,7 @@ use restock::domain::access::Rights;
 use restock::http::{Http, router};
 use restock::usecases::access::{Access, read_keys};
 use restock::usecases::freshness::Freshness;
+use restock::usecases::notify::{Notifying, Pace};
 use restock::usecases::{Limits, Parts, Restock};
 
 use serde_json::Value;
@@ -35,6 +37,8 @@ pub struct Options {
     /// When passes may apply something.
     pub window: Option<String>,
     pub docker_api: DockerApi,
+    /// The key `notify` of the file of options.
+    pub notify: Value,
 }
 
 impl Default for Options {
@@ -48,6 +52,7 @@ impl Default for Options {
             login: None,
             window: None,
             docker_api: DockerApi::Full,
+            notify: Value::Null,
         }
     }
 }
@@ -61,7 +66,7 @@ pub struct Service {
 
 impl Service {
     pub(super) async fn start(world: &World, options: Options) -> Self {
-        let settings = settings(world);
+        let settings = settings(world, &options.notify);
         let store = Store::open(&settings.data).unwrap();
         let registry = Registry::new(RegistryOptions::new(settings.docker_config()));
         let restock = Restock::new(Parts {
@@ -80,6 +85,10 @@ impl Service {
             locator: Locator::new(settings.child_environment().clone()),
             locks: Locks::new(&settings.data),
             freshness: Freshness::new(registry, store.clone()).await.unwrap(),
+            notifying: Notifying::new(
+                Notifier::new(settings.notify.clone(), settings.child_environment().clone()),
+                Pace { first: Duration::from_millis(20), ..Pace::default() },
+            ),
             store: store.clone(),
         });
         let login = options.login.map(|(user, password)| (user.to_owned(), Secret::new(password)));
@@ -150,7 +159,7 @@ fn keys(world: &World, lines: &str) -> Vec<([u8; 32], Rights)> {
 }
 
 /// The settings as the program itself would have found them, in an environment with much that is not for children.
-fn settings(world: &World) -> Settings {
+fn settings(world: &World, notify: &Value) -> Settings {
     let environment = Environment::from_iter([
         ("PATH", world.path("bin").display().to_string()),
         ("HOME", world.path("home").display().to_string()),
@@ -160,11 +169,14 @@ fn settings(world: &World) -> Settings {
         ("RESTOCK_PASSWORD", "swordfish".into()),
         ("TAG", "leaked".into()),
     ]);
+    // JSON is YAML as well.
+    std::fs::write(world.path("restock.yaml"), serde_json::json!({ "notify": notify }).to_string()).unwrap();
     let text = |path: &str| Some(world.path(path).display().to_string());
     let options = CommonOptions {
         apps: text("apps"),
         data: text("data"),
         docker_host: Some(format!("unix://{}", world.path("engine.sock").display())),
+        config: text("restock.yaml"),
         ..CommonOptions::default()
     };
     Settings::resolve(&options, &environment).unwrap()

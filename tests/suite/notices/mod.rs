@@ -1,0 +1,5 @@
+//! What people are told, and what becomes of it when a receiver fails.
+
+mod fakes;
+mod queue;
+mod receivers;
