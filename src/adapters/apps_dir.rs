@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::app::AppName;
 use crate::domain::job::Target;
@@ -35,7 +36,7 @@ pub struct AppDir {
 }
 
 /// `manifest.json` of an app store, in the style of furtka.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Manifest {
     pub name: Option<String>,
     pub display_name: Option<String>,

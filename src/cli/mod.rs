@@ -62,6 +62,8 @@ enum Command {
     Notify(NotifyArgs),
     /// Show what was done, when, and with what outcome
     History(HistoryArgs),
+    /// Print the API's description (OpenAPI 3.1)
+    Openapi,
 }
 
 /// What `restock check` takes.
@@ -157,8 +159,13 @@ struct HistoryArgs {
 impl Cli {
     /// Runs the command to its end.
     pub async fn run(self) -> ExitCode {
-        if let Command::Serve(options) = &self.command {
-            return serve::serve(&self.common, options).await;
+        match &self.command {
+            Command::Serve(options) => return serve::serve(&self.common, options).await,
+            Command::Openapi => {
+                output::json(&crate::http::openapi());
+                return ExitCode::SUCCESS;
+            }
+            _ => {}
         }
         let settings = match Settings::load(&self.common) {
             Ok(settings) => settings,
@@ -170,7 +177,7 @@ impl Cli {
             Err(error) => return output::failed(&error, self.json),
         };
         let code = match &self.command {
-            Command::Serve(_) => ExitCode::FAILURE,
+            Command::Serve(_) | Command::Openapi => ExitCode::FAILURE,
             Command::Apps => apps::apps(&restock, self.json).await,
             Command::Check(args) => check::check(&restock, args, self.json).await,
             Command::Update(args) => update::update(&restock, args, self.json).await,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The longest file name that Linux file systems take, and so the longest name of a directory.
 const MAX_NAME: usize = 255;
@@ -16,7 +17,7 @@ pub struct InvalidAppName;
 /// The name of an app, which is the name of its directory: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
 ///
 /// A value of this type is no option of a command line, no path and no parent directory.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct AppName(String);
 
@@ -59,7 +60,7 @@ impl fmt::Display for AppName {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -93,7 +94,7 @@ name_type! {
 }
 
 /// What an app's containers are doing, all together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AppState {
     /// Every service that has containers has them running.

@@ -4,12 +4,14 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::container::Container;
 use super::image::{Digest, ImageReference};
 
 /// The status of an image, in the words of Portainer's API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = ImageStatus)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Updated,
@@ -48,7 +50,7 @@ pub struct Known {
 }
 
 /// A status with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
     pub status: Status,
     pub message: Option<String>,

@@ -1,10 +1,12 @@
 //! Containers grouped by what they were made from.
 
+use utoipa::ToSchema;
+
 use super::container::Container;
 use super::freshness::Status;
 
 /// The freshness of a container or a group, in the words of the docker-image-watcher API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupStatus {
     Uptodate,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::window::Window;
 
 /// What holds an image back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldReason {
     /// It failed here and was taken back: it waits until the registry has another.
@@ -23,7 +24,7 @@ pub enum HoldReason {
 }
 
 /// An image that is held back: why, since when, and until when as far as that can be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeldBack {
     pub reason: HoldReason,
     /// When it failed, was skipped, or was first seen.

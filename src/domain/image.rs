@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 const HUB: &str = "docker.io";
 const HUB_LEGACY: &str = "index.docker.io";
@@ -29,12 +30,12 @@ pub enum ReferenceError {
 ///
 /// It is not an [`ImageId`], also where an engine uses the same value for both: a digest is asked of a registry,
 /// an ID of an engine's store.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
 /// The identity an engine gives to an image of its own store, and what a container was created from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct ImageId(String);
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::app::ServiceName;
 use super::image::{ImageId, short};
@@ -12,7 +13,7 @@ use super::plan::Skipped;
 use super::report::PassReport;
 
 /// The identity of a job: a ULID, so that jobs sort by their start.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct JobId(String);
 
@@ -42,7 +43,8 @@ impl FromStr for JobId {
 }
 
 /// What a job does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = JobKind)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Update,
@@ -72,7 +74,8 @@ impl fmt::Display for Kind {
 }
 
 /// What a job works on; serialises as the one key `app`, `container` or `group`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = JobTarget)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     App(String),
@@ -102,7 +105,8 @@ impl Target {
 }
 
 /// Where a job stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = JobState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Queued,
@@ -111,7 +115,8 @@ pub enum State {
 }
 
 /// What a running job is doing. Before [`Step::Apply`] nothing of the app has been touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = JobStep)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     Resolve,
@@ -135,7 +140,7 @@ impl Step {
 }
 
 /// How a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Newer images run, and work.
@@ -182,7 +187,7 @@ impl fmt::Display for Outcome {
 }
 
 /// One value where all replicas agree, an array where they differ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum OneOrMany<T> {
     One(T),
@@ -204,7 +209,7 @@ impl<T> OneOrMany<T> {
 }
 
 /// A service whose image changed, as the API tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceChange {
     pub service: ServiceName,
     /// What ran before; several IDs only where replicas differed.
@@ -239,7 +244,7 @@ impl ServiceChange {
 }
 
 /// Why Compose touched a service whose image is the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecreateReason {
     /// It lives in the namespaces of a service that changed, or is restarted with it.
@@ -249,14 +254,14 @@ pub enum RecreateReason {
 }
 
 /// A service that Compose recreated or restarted for another reason than its image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Recreated {
     pub service: ServiceName,
     pub reason: RecreateReason,
 }
 
 /// What a job did. The shape of the update's answer; the other kinds use the parts that apply to them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobResult {
     pub updated: bool,
     pub services: Vec<ServiceChange>,
@@ -274,7 +279,7 @@ pub struct JobResult {
 }
 
 /// Why a job did not succeed: what a person needs to read, and nothing secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
     /// Stable, for programs.
     pub code: String,
@@ -293,7 +298,7 @@ pub struct JobError {
 }
 
 /// A job, as it is kept and shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
     pub id: JobId,
     pub kind: Kind,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::app::ServiceName;
 use super::container::{Container, LocalImage};
@@ -27,7 +28,7 @@ pub struct Change {
 }
 
 /// Why a service is left alone though it was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// The reference has a digest: there is nothing to follow.
@@ -49,7 +50,7 @@ pub enum SkipReason {
 }
 
 /// A service that was left alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Skipped {
     pub service: ServiceName,
     pub reason: SkipReason,

@@ -1,12 +1,13 @@
 //! What a pass over everything that a policy marks did, in the keys and values of `podman auto-update`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::hold::HeldBack;
 use super::policy::Policy;
 
 /// The report of one pass.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PassReport {
     /// One for each marked container that runs, by unit and name.
     pub reports: Vec<Report>,
@@ -15,7 +16,8 @@ pub struct PassReport {
 }
 
 /// What the pass did with one container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ContainerReport)]
 #[serde(rename_all = "PascalCase")]
 pub struct Report {
     /// The container when the pass began; an update replaces it.
@@ -34,7 +36,7 @@ pub struct Report {
 }
 
 /// What is restarted for the container's sake.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub enum Unit {
     /// A service of systemd.
     #[serde(rename = "SystemdUnit")]
@@ -45,7 +47,7 @@ pub enum Unit {
 }
 
 /// What became of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Updated {
     #[serde(rename = "true")]
     True,

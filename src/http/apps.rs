@@ -1,5 +1,6 @@
 //! `/api/apps`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body as ResponseBody;
@@ -8,48 +9,63 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::ToSchema;
 
-use super::params::{Body, Name, Query, Reply};
+use super::document::{BrokenApp, Conflict, NotFound, TimedOut, Unavailable, Upstream};
+use super::keys::{Force, LogKeys, NoKeys, UpdateAllKeys, UpdateKeys};
+use super::params::{Body, Name, Query, Reply, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
+use crate::domain::job::{Job, JobResult};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind};
 use crate::usecases::Restock;
+use crate::usecases::check_app::AppStatus;
 use crate::usecases::freshness::Ask;
 use crate::usecases::jobs::Ticket;
+use crate::usecases::policies::AppPolicy;
 use crate::usecases::update_app::UpdateOptions;
-use crate::views::{AppView, Problem};
+use crate::views::{AppOutcome, AppView, OneOutcome, Problem};
 
-/// As many lines as a person reads.
-const DEFAULT_TAIL: u32 = 200;
-const MAX_TAIL: u32 = 10_000;
-
-pub async fn list(State(http): State<Http>, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+/// All apps, by name. One that is broken stays among them with its error.
+#[utoipa::path(get, path = "", tag = "apps", responses((status = 200, description = "The apps", body = [AppView]), Unavailable))]
+pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
     let apps = http.restock.seen_apps().await?;
     Ok(json_of(&apps.iter().map(AppView::from).collect::<Vec<_>>()))
 }
 
-pub async fn one(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+/// One app.
+#[utoipa::path(get, path = "", tag = "apps",
+    responses((status = 200, description = "The app", body = AppView), NotFound, Unavailable))]
+pub async fn one(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
     Ok(json_of(&AppView::from(&http.restock.seen_app(&name.0).await?)))
 }
 
-pub async fn one_called_update(http: State<Http>, query: Query) -> Result<Response, Failure> {
+/// The app of that name: the route that updates all must not hide it.
+pub async fn one_called_update(http: State<Http>, query: Query<NoKeys>) -> Result<Response, Failure> {
     one(http, Name("update".into()), query).await
 }
 
+/// Updates an app: pulls, recreates what has a new image, proves it, and takes it back when it does not work. Joins an
+/// update of the app that runs already. The update goes on when the client goes away.
+#[utoipa::path(post, path = "", tag = "apps",
+    params(Wishes, UpdateKeys),
+    responses(
+        (status = 200, description = "What was updated; or the job's events, the result last, where the client accepts them",
+            content((JobResult = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "The job, where the client would not wait", body = Job,
+            headers(("Location" = String, description = "Where the job is"))),
+        NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
 pub async fn update(
     State(http): State<Http>,
     name: Name,
-    query: Query,
+    Query(keys): Query<UpdateKeys>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let query = query.only(&["dry_run", "rollback", "service"])?;
-    let (options, dry_run) = (update_options(&query)?, query.flag("dry_run", false)?);
+    let options = UpdateOptions { no_rollback: !keys.rollback, services: keys.service, prepared: None };
+    let dry_run = keys.dry_run;
     answer(&http, &headers, move |restock| {
         let (name, options) = (name.0.clone(), options.clone());
         async move { start(&restock, &name, options, dry_run).await }
@@ -57,17 +73,21 @@ pub async fn update(
     .await
 }
 
-fn update_options(query: &Query) -> Result<UpdateOptions, Failure> {
-    Ok(UpdateOptions { no_rollback: !query.flag("rollback", true)?, services: query.all("service")?, prepared: None })
-}
-
+/// Brings back the images that ran before the last update. Data is not rolled back.
+#[utoipa::path(post, path = "", tag = "apps",
+    params(Wishes),
+    responses(
+        (status = 200, description = "What runs again; or the job's events, the result last, where the client accepts them",
+            content((JobResult = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "The job, where the client would not wait", body = Job,
+            headers(("Location" = String, description = "Where the job is"))),
+        NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
 pub async fn roll_back(
     State(http): State<Http>,
     name: Name,
-    query: Query,
+    _: Query<NoKeys>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    query.only(&[])?;
     answer(&http, &headers, move |restock| {
         let name = name.0.clone();
         async move { restock.start_rollback(&name).await }
@@ -75,8 +95,21 @@ pub async fn roll_back(
     .await
 }
 
-pub async fn up(State(http): State<Http>, name: Name, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
-    query.only(&[])?;
+/// Starts the app's containers.
+#[utoipa::path(post, path = "", tag = "apps",
+    params(Wishes),
+    responses(
+        (status = 200, description = "Done; or the job's events, the result last, where the client accepts them",
+            content((JobResult = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "The job, where the client would not wait", body = Job,
+            headers(("Location" = String, description = "Where the job is"))),
+        NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
+pub async fn up(
+    State(http): State<Http>,
+    name: Name,
+    _: Query<NoKeys>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     answer(&http, &headers, move |restock| {
         let name = name.0.clone();
         async move { restock.start_up(&name).await }
@@ -84,8 +117,21 @@ pub async fn up(State(http): State<Http>, name: Name, query: Query, headers: Hea
     .await
 }
 
-pub async fn down(State(http): State<Http>, name: Name, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
-    query.only(&[])?;
+/// Stops and removes the app's containers.
+#[utoipa::path(post, path = "", tag = "apps",
+    params(Wishes),
+    responses(
+        (status = 200, description = "Done; or the job's events, the result last, where the client accepts them",
+            content((JobResult = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "The job, where the client would not wait", body = Job,
+            headers(("Location" = String, description = "Where the job is"))),
+        NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
+pub async fn down(
+    State(http): State<Http>,
+    name: Name,
+    _: Query<NoKeys>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     answer(&http, &headers, move |restock| {
         let name = name.0.clone();
         async move { restock.start_down(&name).await }
@@ -94,21 +140,29 @@ pub async fn down(State(http): State<Http>, name: Name, query: Query, headers: H
 }
 
 /// The body of `POST /api/apps/update`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WhichApps)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
+    /// Their names.
     apps: Vec<String>,
 }
 
-/// All apps, or those named: one result for each, in the order of the names.
+/// Updates all apps, or those that the body names: one result for each, in the order of the names. One failure stops
+/// none of the others.
+#[utoipa::path(post, path = "", tag = "apps", params(Wishes, UpdateAllKeys), request_body = Option<Which>,
+    responses(
+        (status = 200, description = "A result or a problem for each", body = [AppOutcome]),
+        (status = 202, description = "The jobs, where the client would not wait", body = [AppOutcome]),
+        Unavailable))]
 pub async fn update_all(
     State(http): State<Http>,
-    query: Query,
+    Query(keys): Query<UpdateAllKeys>,
     headers: HeaderMap,
     Body(which): Body<Which>,
 ) -> Result<Response, Failure> {
-    let query = query.only(&["dry_run", "rollback"])?;
-    let (options, dry_run) = (update_options(&query)?, query.flag("dry_run", false)?);
+    let options = UpdateOptions { no_rollback: !keys.rollback, services: BTreeSet::new(), prepared: None };
+    let dry_run = keys.dry_run;
     let restock = http.restock.clone();
     let names = match which {
         Some(which) => which.apps,
@@ -124,7 +178,7 @@ pub async fn update_all(
             } else {
                 update_one(restock, &name, options, dry_run).await
             };
-            (place, with_app(name, outcome))
+            (place, AppOutcome { app: name, outcome })
         }
     });
     // Unordered, so that one slow app does not keep the others from their turn.
@@ -132,28 +186,33 @@ pub async fn update_all(
     // Detached as each of them is: who goes away does not stop the ones that wait for their turn.
     let mut all = detached(async move { Ok(all.await) }).await?;
     all.sort_by_key(|(place, _)| *place);
-    let all: Vec<Value> = all.into_iter().map(|(_, result)| result).collect();
+    let all: Vec<AppOutcome> = all.into_iter().map(|(_, result)| result).collect();
     let status = if asynchronous { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, axum::Json(all)).into_response())
 }
 
-async fn update_one(
-    restock: Arc<Restock>,
-    name: &str,
-    options: UpdateOptions,
-    dry_run: bool,
-) -> Result<Value, Problem> {
-    let job = restock.run_to_end(|| start(&restock, name, options.clone(), dry_run)).await;
-    let job = job.map_err(|error| Problem::from(&error))?;
-    match Problem::of_job(&job) {
-        Some(problem) => Err(problem),
-        None => Ok(json!(job.result)),
+async fn update_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> OneOutcome {
+    match restock.run_to_end(|| start(&restock, name, options.clone(), dry_run)).await {
+        Ok(Job { error: None, result: Some(result), .. }) => OneOutcome::Ended(result),
+        Ok(job) => failed(Problem::of_job(&job)),
+        Err(error) => failed(Some(Problem::from(&error))),
     }
 }
 
-async fn start_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Value, Problem> {
-    let ticket = start(&restock, name, options, dry_run).await.map_err(|error| Problem::from(&error))?;
-    Ok(json!({ "job": ticket.id(), "location": format!("/api/jobs/{}", ticket.id()) }))
+async fn start_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> OneOutcome {
+    match start(&restock, name, options, dry_run).await {
+        Ok(ticket) => {
+            let job = ticket.id().clone();
+            OneOutcome::Started { location: format!("/api/jobs/{job}"), job }
+        }
+        Err(error) => failed(Some(Problem::from(&error))),
+    }
+}
+
+/// The app is told beside the problem.
+fn failed(problem: Option<Problem>) -> OneOutcome {
+    let without = || Problem::from(&Error::new(Kind::Internal, "defect", "the job ended without a result"));
+    OneOutcome::Failed(Box::new(Problem { app: None, ..problem.unwrap_or_else(without) }))
 }
 
 async fn start(restock: &Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Ticket, Error> {
@@ -164,52 +223,51 @@ async fn start(restock: &Arc<Restock>, name: &str, options: UpdateOptions, dry_r
     }
 }
 
-fn with_app(name: String, outcome: Result<Value, Problem>) -> Value {
-    let mut value = outcome.unwrap_or_else(|problem| json!(problem));
-    value["app"] = name.into();
-    value
-}
-
-/// Whether newer images are there, asked of the registries.
-pub async fn status(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
-    let query = query.only(&["force"])?;
-    let ask = if query.flag("force", false)? { Ask::Force } else { Ask::IfStale };
+/// Whether newer images are there, asked of the registries; nothing is pulled.
+#[utoipa::path(get, path = "", tag = "apps", params(Force),
+    responses((status = 200, description = "The freshness", body = AppStatus), NotFound, BrokenApp, Unavailable))]
+pub async fn status(State(http): State<Http>, name: Name, Query(keys): Query<Force>) -> Result<Response, Failure> {
+    let ask = if keys.force { Ask::Force } else { Ask::IfStale };
     Ok(json_of(&http.restock.check_app(&name.0, ask).await?))
 }
 
 /// The app's policy and who decided it.
-pub async fn policy(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+#[utoipa::path(get, path = "", tag = "apps",
+    responses((status = 200, description = "The policy", body = AppPolicy), NotFound, BrokenApp, Unavailable))]
+pub async fn policy(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
     Ok(json_of(&http.restock.policy(&name.0).await?))
 }
 
 /// The body of `PUT /api/apps/{name}/auto-update`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PolicySetting)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
-    /// Required, because `null` unsets: a body without it must not.
+    /// `null` unsets it, so that `x-restock` or a label decides. Required, because a body without it must not unset.
+    #[schema(required)]
     #[serde(deserialize_with = "Option::deserialize")]
     auto_update: Option<Policy>,
 }
 
-/// Sets the app's policy.
+/// Sets the app's policy, which then wins over its file and its labels.
+#[utoipa::path(put, path = "", tag = "apps", request_body = Setting,
+    responses((status = 200, description = "The policy", body = AppPolicy), NotFound, BrokenApp, Unavailable))]
 pub async fn set_policy(
     State(http): State<Http>,
     name: Name,
-    query: Query,
+    _: Query<NoKeys>,
     Body(setting): Body<Setting>,
 ) -> Result<Response, Failure> {
-    query.only(&[])?;
     let wanted = setting
         .ok_or_else(|| Failure::from(Error::new(Kind::Invalid, "bad_json", "the body must have `auto_update`")))?;
     Ok(json_of(&http.restock.set_policy(&name.0, wanted.auto_update).await?))
 }
 
 /// The logs of an app's containers, as text.
-pub async fn logs(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
-    let query = query.only(&["tail", "follow"])?;
-    let tail = query.value("tail", "a number of lines")?.unwrap_or(DEFAULT_TAIL).min(MAX_TAIL);
-    let lines = http.restock.logs(&name.0, tail, query.flag("follow", false)?).await?;
+#[utoipa::path(get, path = "", tag = "apps", params(LogKeys),
+    responses((status = 200, description = "The lines", body = String), NotFound, BrokenApp, Unavailable))]
+pub async fn logs(State(http): State<Http>, name: Name, Query(keys): Query<LogKeys>) -> Result<Response, Failure> {
+    let lines = http.restock.logs(&name.0, keys.tail, keys.follow).await?;
     let body = ResponseBody::from_stream(ReceiverStream::new(lines).map(Ok::<_, std::convert::Infallible>));
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, body).into_response())

@@ -9,16 +9,19 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
+use super::document::{TooMany, Unauthenticated};
 use super::params::Body;
 use super::problem::{Failure, json_of};
 use super::router::Http;
 use crate::domain::access::{Scope, needed};
 use crate::error::{Error, Kind};
 use crate::usecases::access::SESSION;
+use crate::views::{AuthStatus, Word};
 
-const COOKIE: &str = "restock_session";
+/// The name of a session's cookie.
+pub const COOKIE: &str = "restock_session";
 
 /// Lets a request pass that needs no right or has it.
 pub async fn authenticate(State(http): State<Http>, request: Request, next: Next) -> Response {
@@ -99,13 +102,18 @@ fn cookie_of(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The body of `POST /api/login`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Credentials {
     user: String,
     pass: String,
 }
 
 /// Begins a session.
+#[utoipa::path(post, path = "", tag = "access", request_body = Credentials,
+    responses(
+        (status = 200, description = "`ok`, and the cookie", body = Word,
+            headers(("Set-Cookie" = String, description = "The session, for seven days"))),
+        Unauthenticated, TooMany))]
 pub async fn login(
     State(http): State<Http>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
@@ -125,6 +133,8 @@ pub async fn login(
 }
 
 /// Ends the session.
+#[utoipa::path(post, path = "", tag = "access",
+    responses((status = 200, description = "`ok`, and a cookie that has expired", body = Word)))]
 pub async fn logout(State(http): State<Http>, headers: HeaderMap) -> Result<Response, Failure> {
     if let Some(cookie) = cookie_of(&headers) {
         http.access.logout(cookie).await?;
@@ -133,6 +143,8 @@ pub async fn logout(State(http): State<Http>, headers: HeaderMap) -> Result<Resp
 }
 
 /// Whether a login is needed, and whether this caller has it.
+#[utoipa::path(get, path = "", tag = "access",
+    responses((status = 200, description = "Who may ask", body = AuthStatus)))]
 pub async fn status(State(http): State<Http>, headers: HeaderMap) -> Result<Response, Failure> {
     let user = match cookie_of(&headers) {
         Some(cookie) => http.access.session(cookie).await?,
@@ -140,7 +152,7 @@ pub async fn status(State(http): State<Http>, headers: HeaderMap) -> Result<Resp
     };
     let known = user.is_some() || key_of(&headers).is_some_and(|key| http.access.key(key).is_some());
     let enabled = http.access.is_enabled();
-    Ok(json_of(&json!({ "enabled": enabled, "authenticated": known || !enabled })))
+    Ok(json_of(&AuthStatus { enabled, authenticated: known || !enabled }))
 }
 
 fn with_cookie(headers: &HeaderMap, value: &str, max_age: u64) -> Response {
@@ -148,5 +160,5 @@ fn with_cookie(headers: &HeaderMap, value: &str, max_age: u64) -> Response {
     let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let secure = if secure { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
-    ([(header::SET_COOKIE, cookie)], axum::Json(json!({ "status": "ok" }))).into_response()
+    ([(header::SET_COOKIE, cookie)], axum::Json(Word { status: "ok" })).into_response()
 }

@@ -4,18 +4,33 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::params::{Body, Name, Query};
+use super::document::{BrokenApp, Conflict, NotFound, Unavailable, Upstream};
+use super::keys::{NoKeys, ServiceKey, UpdateAllKeys};
+use super::params::{Body, Name, Query, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
-use crate::usecases::auto_update::{PassOptions, Scope};
+use crate::domain::job::Job;
+use crate::domain::report::PassReport;
+use crate::usecases::auto_update::{PassOptions, ScheduleView, Scope, Skipping};
 
-/// One pass over everything that a policy marks.
-pub async fn pass(State(http): State<Http>, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
-    let query = query.only(&["dry_run", "rollback"])?;
-    let rollback = query.flag("rollback", true)?;
-    if query.flag("dry_run", false)? {
+/// One pass over everything that a policy marks. Errors are in the report and stop nobody else.
+#[utoipa::path(post, path = "", tag = "auto-update", params(Wishes, UpdateAllKeys),
+    responses(
+        (status = 200, description = "The report; or the job's events, where the client accepts them",
+            content((PassReport = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "The job, where the client would not wait", body = Job,
+            headers(("Location" = String, description = "Where the job is"))),
+        Conflict, Upstream, Unavailable))]
+pub async fn pass(
+    State(http): State<Http>,
+    Query(keys): Query<UpdateAllKeys>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let rollback = keys.rollback;
+    if keys.dry_run {
         let restock = http.restock.clone();
         let report = detached(async move { restock.dry_pass(&Scope::Everything).await }).await?;
         return Ok(json_of(&report));
@@ -27,39 +42,47 @@ pub async fn pass(State(http): State<Http>, query: Query, headers: HeaderMap) ->
 }
 
 /// What runs by itself, and when next.
-pub async fn schedule(State(http): State<Http>, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+#[utoipa::path(get, path = "", tag = "auto-update",
+    responses((status = 200, description = "The schedules", body = ScheduleView)))]
+pub async fn schedule(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
     Ok(json_of(&http.restock.schedule().await?))
 }
 
 /// The body of `POST /api/apps/{name}/skip`; without one, all services that have something newer.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WhichService)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
     service: Option<String>,
 }
 
 /// The images of an app that passes leave out.
-pub async fn skipping(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+#[utoipa::path(get, path = "", tag = "auto-update",
+    responses((status = 200, description = "The images", body = Skipping), NotFound, Unavailable))]
+pub async fn skipping(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
     Ok(json_of(&http.restock.skipping(&name.0).await?))
 }
 
-/// Leaves out what the registry has now, until it has another.
+/// Leaves out what the registry has now, until it has another. Without a body: of all services with something newer.
+#[utoipa::path(post, path = "", tag = "auto-update", request_body = Option<Which>,
+    responses((status = 200, description = "The images", body = Skipping), NotFound, Conflict, BrokenApp, Unavailable))]
 pub async fn skip(
     State(http): State<Http>,
     name: Name,
-    query: Query,
+    _: Query<NoKeys>,
     Body(which): Body<Which>,
 ) -> Result<Response, Failure> {
-    query.only(&[])?;
     let service = which.and_then(|which| which.service);
     Ok(json_of(&http.restock.skip(&name.0, service.as_deref()).await?))
 }
 
 /// Leaves nothing out any more: of one service, or of all.
-pub async fn end_skip(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
-    let query = query.only(&["service"])?;
-    let service: Option<String> = query.value("service", "a service")?;
-    Ok(json_of(&http.restock.end_skip(&name.0, service.as_deref()).await?))
+#[utoipa::path(delete, path = "", tag = "auto-update", params(ServiceKey),
+    responses((status = 200, description = "What is left", body = Skipping), NotFound, Unavailable))]
+pub async fn end_skip(
+    State(http): State<Http>,
+    name: Name,
+    Query(key): Query<ServiceKey>,
+) -> Result<Response, Failure> {
+    Ok(json_of(&http.restock.end_skip(&name.0, key.service.as_deref()).await?))
 }

@@ -3,41 +3,39 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
 
 use super::router::Http;
+use crate::views::{Check, Checks, Readiness};
 
 /// The process lives: 200 with an empty body, whatever else is wrong.
+#[utoipa::path(get, path = "", tag = "service", responses((status = 200, description = "Alive")))]
 pub async fn health() -> StatusCode {
     StatusCode::OK
 }
 
 /// Everything that an update needs is there: 200; or 503 and what is missing.
+#[utoipa::path(get, path = "", tag = "service",
+    responses(
+        (status = 200, description = "Ready", body = Readiness),
+        (status = 503, description = "Something is missing", body = Readiness)))]
 pub async fn ready(State(http): State<Http>) -> Response {
     let restock = &http.restock;
     let (engine, compose, database) =
         tokio::join!(restock.engine.info(), restock.compose(), restock.store.check_writable());
-    let checks = [
-        ("engine", engine.map(|info| json!(info)).map_err(|error| error.to_string())),
-        (
-            "compose",
-            compose.map(|found| json!({"version": found.version().to_string()})).map_err(|error| error.to_string()),
-        ),
-        ("database", database.map(|()| json!({})).map_err(|error| error.to_string())),
-    ];
-    let ready = checks.iter().all(|(_, check)| check.is_ok());
-    let report: serde_json::Map<_, _> =
-        checks.into_iter().map(|(name, check)| (name.to_owned(), verdict(check))).collect();
+    let checks = Checks {
+        engine: verdict(engine, |info| (Some(info.version), Some(info.api_version))),
+        compose: verdict(compose, |found| (Some(found.version().to_string()), None)),
+        database: verdict(database, |()| (None, None)),
+    };
+    let ready = checks.engine.ok && checks.compose.ok && checks.database.ok;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(json!({ "ready": ready, "checks": report }))).into_response()
+    (status, axum::Json(Readiness { ready, checks })).into_response()
 }
 
-fn verdict(check: Result<Value, String>) -> Value {
-    match check {
-        Ok(mut facts) => {
-            facts["ok"] = true.into();
-            facts
-        }
-        Err(reason) => json!({ "ok": false, "reason": reason }),
+/// What was found, with its own version and that of its API where it has them.
+fn verdict<T>(found: Result<T, impl ToString>, versions: impl FnOnce(T) -> (Option<String>, Option<String>)) -> Check {
+    match found.map(versions) {
+        Ok((version, api_version)) => Check { ok: true, version, api_version, reason: None },
+        Err(reason) => Check { reason: Some(reason.to_string()), ..Check::default() },
     }
 }

@@ -3,22 +3,30 @@
 use axum::extract::State;
 use axum::response::Response;
 
+use super::document::{NotFound, Unavailable};
+use super::keys::HistoryKeys;
 use super::params::{Name, Query};
 use super::problem::{Failure, json_of};
 use super::router::Http;
 use crate::adapters::store::HistoryFilter;
-use crate::domain::job::JobId;
+use crate::domain::job::Job;
 use crate::error::Error;
 
-const DEFAULT_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 1000;
-
-pub async fn all(State(http): State<Http>, query: Query) -> Result<Response, Failure> {
-    page(&http, None, query).await
+/// What was done, newest first.
+#[utoipa::path(get, path = "", tag = "jobs", operation_id = "history", params(HistoryKeys),
+    responses((status = 200, description = "Finished jobs", body = [Job])))]
+pub async fn all(State(http): State<Http>, Query(keys): Query<HistoryKeys>) -> Result<Response, Failure> {
+    page(&http, None, keys).await
 }
 
-/// An app that has been removed keeps its history.
-pub async fn of_app(State(http): State<Http>, name: Name, query: Query) -> Result<Response, Failure> {
+/// What was done with an app, newest first. One that has been removed keeps its history.
+#[utoipa::path(get, path = "", tag = "jobs", operation_id = "history_of_app", params(HistoryKeys),
+    responses((status = 200, description = "Finished jobs", body = [Job]), NotFound, Unavailable))]
+pub async fn of_app(
+    State(http): State<Http>,
+    name: Name,
+    Query(keys): Query<HistoryKeys>,
+) -> Result<Response, Failure> {
     let found = http.restock.apps.find(&name.0);
     if let Err(error) = found {
         let past = HistoryFilter { app: Some(name.0.clone()), limit: 1, before: None };
@@ -26,13 +34,11 @@ pub async fn of_app(State(http): State<Http>, name: Name, query: Query) -> Resul
             return Err(Error::from(error).into());
         }
     }
-    page(&http, Some(name.0), query).await
+    page(&http, Some(name.0), keys).await
 }
 
-async fn page(http: &Http, app: Option<String>, query: Query) -> Result<Response, Failure> {
-    let query = query.only(&["limit", "before"])?;
-    let limit = query.value("limit", "a number")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let before = query.value::<JobId>("before", "the ID of a job")?;
+async fn page(http: &Http, app: Option<String>, keys: HistoryKeys) -> Result<Response, Failure> {
+    let HistoryKeys { limit, before } = keys;
     let jobs = http.restock.store.history(&HistoryFilter { app, limit, before }).await.map_err(Error::from)?;
     Ok(json_of(&jobs))
 }

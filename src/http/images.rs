@@ -5,22 +5,30 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
-use super::params::{Body, Query};
+use super::document::{Conflict, NotFound, Unavailable};
+use super::keys::{NoKeys, PortainerKeys};
+use super::params::{Body, Name, Query};
 use super::problem::{Failure, json_of};
 use super::router::Http;
+use crate::domain::freshness::Status;
 use crate::domain::image::ImageReference;
 use crate::error::{Error, Kind};
 use crate::usecases::freshness::Ask;
+use crate::usecases::group_update::LayerProgress;
 use crate::usecases::inventory::Snapshot;
-use crate::usecases::list_images::{by_reference, no_such_container};
+use crate::usecases::list_images::{Group, by_reference, no_such_container};
+use crate::views::{ContainerFreshness, Toggled, Word};
 
 /// How long the rendered list is believed when nothing is heard: what other processes toggle shows after that.
 const RENDERED: Duration = Duration::from_secs(1);
+
+/// The answer to what goes on in the background.
+const UPDATING: Word = Word { status: "updating" };
 
 /// The list as it was last written, and what it was written from.
 #[derive(Default)]
@@ -42,10 +50,10 @@ impl Rendered {
     }
 }
 
-/// Running containers grouped by image.
-pub async fn list(State(http): State<Http>, method: Method, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
-    only(&method, Method::GET)?;
+/// Running containers grouped by image, as they are known now; registries are asked behind the scenes.
+#[utoipa::path(get, path = "", tag = "images",
+    responses((status = 200, description = "The groups", body = [Group]), Unavailable))]
+pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
     let snapshot = http.restock.snapshot().await?;
     let freshness = http.restock.freshness.version();
     let body = match http.rendered.current(&snapshot, freshness) {
@@ -64,61 +72,77 @@ pub async fn list(State(http): State<Http>, method: Method, query: Query) -> Res
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// `/api/images/{id}/{action}`.
-pub async fn action(State(http): State<Http>, method: Method, Path(rest): Path<String>) -> Result<Response, Failure> {
-    let Some((id, action)) =
-        rest.split_once('/').filter(|(id, action)| !id.is_empty() && !action.is_empty() && !action.contains('/'))
-    else {
-        return Err(bad_path());
-    };
-    match action {
-        "update" => {
-            only(&method, Method::POST)?;
-            let ticket = http.restock.start_container_update(id, Default::default()).await?;
-            tracing::debug!(job.id = %ticket.id(), "updating");
-            Ok(updating())
-        }
-        "auto-update" => {
-            only(&method, Method::POST)?;
-            let on = http.restock.toggle_container(id).await?;
-            Ok(json_of(&json!({ "auto_update": on })))
-        }
-        "progress" => {
-            only(&method, Method::GET)?;
-            let progress = http.restock.progress(id).await?;
-            progress
-                .map(|progress| json_of(&progress))
-                .ok_or_else(|| plain(Kind::NotFound, "no_progress", "no progress"))
-        }
-        _ => Err(plain(Kind::Invalid, "unknown_action", "unknown action")),
-    }
+/// Begins the update of a container: of an app's through its project, of any other by itself.
+#[utoipa::path(post, path = "", tag = "images",
+    responses((status = 200, description = "`updating`", body = Word), NotFound, Conflict, Unavailable))]
+pub async fn update(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
+    let ticket = http.restock.start_container_update(&id.0, Default::default()).await?;
+    tracing::debug!(job.id = %ticket.id(), "updating");
+    Ok(json_of(&UPDATING))
 }
 
-/// A path under `/api/images/` that has not two parts.
-pub async fn bad_path_of_images() -> Failure {
-    bad_path()
+/// Turns a container's automatic updates on or off.
+#[utoipa::path(post, path = "", tag = "images",
+    responses((status = 200, description = "What they are now", body = Toggled), NotFound, Unavailable))]
+pub async fn toggle(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
+    Ok(json_of(&Toggled { auto_update: http.restock.toggle_container(&id.0).await? }))
+}
+
+/// How far a container's update is.
+#[utoipa::path(get, path = "", tag = "images",
+    responses((status = 200, description = "The layer that is being fetched", body = LayerProgress), NotFound, Unavailable))]
+pub async fn progress(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
+    let progress = http.restock.progress(&id.0).await?;
+    progress.map(|progress| json_of(&progress)).ok_or_else(|| plain(Kind::NotFound, "no_progress", "no progress"))
+}
+
+/// A path below `/api/images/` that is no route, in the words that clients of that API know.
+pub fn no_such_action(path: &str) -> Option<Failure> {
+    let rest = path.strip_prefix("/api/images/")?;
+    let two =
+        rest.split_once('/').is_some_and(|(id, action)| !id.is_empty() && !action.is_empty() && !action.contains('/'));
+    Some(if two {
+        plain(Kind::Invalid, "unknown_action", "unknown action")
+    } else {
+        plain(Kind::Invalid, "bad_path", "bad path: /api/images/{id}/{action}")
+    })
 }
 
 /// The body of `POST /api/groups/update`.
-#[derive(Deserialize)]
-pub struct Group {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WhichGroup)]
+pub struct WhichGroup {
+    /// As `GET /api/images` tells it.
     image: String,
 }
 
-/// `/api/groups/{image}/update`, and `/api/groups/update` with the image in the body.
-pub async fn group(
+/// Begins the update of every container of a group, which the body names: one pull for all.
+#[utoipa::path(post, path = "", tag = "images", operation_id = "update_group", request_body = WhichGroup,
+    responses((status = 200, description = "`updating`", body = Word), NotFound, Conflict, Unavailable))]
+pub async fn update_group(
     State(http): State<Http>,
-    method: Method,
-    Path(rest): Path<String>,
-    Body(body): Body<Group>,
+    _: Query<NoKeys>,
+    Body(group): Body<WhichGroup>,
 ) -> Result<Response, Failure> {
-    let image = match (rest.as_str(), rest.strip_suffix("/update"), body) {
-        ("update", _, Some(group)) => group.image,
-        ("update", _, None) => return Err(plain(Kind::Invalid, "bad_json", "the body must be {\"image\": \"…\"}")),
-        (_, Some(image), _) if !image.is_empty() => image.to_owned(),
-        _ => return Err(plain(Kind::Invalid, "bad_path", "bad path: /api/groups/{image}/update")),
-    };
-    only(&method, Method::POST)?;
+    let group = group.ok_or_else(|| plain(Kind::Invalid, "bad_json", "the body must be {\"image\": \"…\"}"))?;
+    start_group(&http, &group.image).await
+}
+
+/// Begins the update of every container of a group: one pull for all.
+#[utoipa::path(post, path = "", tag = "images",
+    responses((status = 200, description = "`updating`", body = Word), NotFound, Conflict, Unavailable))]
+pub async fn update_named_group(
+    State(http): State<Http>,
+    Name(rest): Name,
+    _: Query<NoKeys>,
+) -> Result<Response, Failure> {
+    match rest.strip_suffix("/update").filter(|image| !image.is_empty()) {
+        Some(image) => start_group(&http, image).await,
+        None => Err(plain(Kind::Invalid, "bad_path", "bad path: /api/groups/{image}/update")),
+    }
+}
+
+async fn start_group(http: &Http, image: &str) -> Result<Response, Failure> {
     let image: ImageReference = image.parse().map_err(|_| Failure::from(no_such_container()))?;
     let snapshot = http.restock.snapshot().await?;
     let members = by_reference(&snapshot).remove(&image).or_else(|| {
@@ -131,26 +155,27 @@ pub async fn group(
     let members = members.ok_or_else(|| Failure::from(no_such_container()))?;
     let members = members.into_iter().cloned().collect();
     http.restock.start_group_update(image, members).await?;
-    Ok(updating())
+    Ok(json_of(&UPDATING))
 }
 
-/// Portainer's shape of a container's freshness.
+/// A container's freshness in Portainer's shape; of one that is not there it is `error`.
+#[utoipa::path(get, path = "", tag = "portainer", params(PortainerKeys),
+    responses((status = 200, description = "The freshness", body = ContainerFreshness), NotFound, Unavailable))]
 pub async fn image_status(
     State(http): State<Http>,
     Path((environment, id)): Path<(String, String)>,
-    query: Query,
+    Query(keys): Query<PortainerKeys>,
 ) -> Result<Response, Failure> {
-    let query = query.only(&["force", "nodeName"])?;
     if !matches!(environment.as_str(), "1" | "local") {
         return Err(plain(Kind::NotFound, "no_such_environment", "Environment not found"));
     }
-    let ask = if query.flag("force", false)? { Ask::Force } else { Ask::IfStale };
+    let ask = if keys.force { Ask::Force } else { Ask::IfStale };
     let (status, message) = match http.restock.container_status(&id, ask).await {
-        Ok(finding) => (json!(finding.status), finding.message.unwrap_or_default()),
-        Err(error) if error.kind == Kind::NotFound => (json!("error"), "the container does not exist".into()),
+        Ok(finding) => (finding.status, finding.message.unwrap_or_default()),
+        Err(error) if error.kind == Kind::NotFound => (Status::Error, "the container does not exist".into()),
         Err(error) => return Err(error.into()),
     };
-    Ok(json_of(&json!({ "Status": status, "Message": message })))
+    Ok(json_of(&ContainerFreshness { status, message }))
 }
 
 /// The same route without the container's ID.
@@ -158,26 +183,6 @@ pub async fn missing_id() -> Failure {
     plain(Kind::Invalid, "missing_id", "missing container id")
 }
 
-fn updating() -> Response {
-    json_of(&json!({ "status": "updating" }))
-}
-
-fn bad_path() -> Failure {
-    plain(Kind::Invalid, "bad_path", "bad path: /api/images/{id}/{action}")
-}
-
 fn plain(kind: Kind, code: &'static str, message: &str) -> Failure {
     Error::new(kind, code, message).into()
-}
-
-fn only(method: &Method, allowed: Method) -> Result<(), Failure> {
-    let head = allowed == Method::GET && method == Method::HEAD;
-    if *method == allowed || head {
-        return Ok(());
-    }
-    let mut failure = plain(Kind::Invalid, "method_not_allowed", "method not allowed");
-    failure.0.status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
-    failure.0.title = "Method not allowed".into();
-    failure.0.allow = HeaderValue::from_str(allowed.as_str()).ok();
-    Err(failure)
 }

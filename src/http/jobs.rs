@@ -4,10 +4,12 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
+use super::document::{Conflict, NotFound};
+use super::keys::NoKeys;
 use super::params::{Name, Query};
 use super::problem::{Failure, json_of};
 use super::router::Http;
-use super::stream::{job_stream, last_event_id};
+use super::stream::{Resume, job_stream, last_event_id};
 use crate::adapters::store::HistoryFilter;
 use crate::domain::job::Job;
 use crate::error::Error;
@@ -16,8 +18,8 @@ use crate::error::Error;
 const FINISHED: usize = 50;
 
 /// The jobs that run, here and in other processes, and the last ones that ended; newest first.
-pub async fn list(State(http): State<Http>, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+#[utoipa::path(get, path = "", tag = "jobs", responses((status = 200, description = "The jobs", body = [Job])))]
+pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
     let restock = &http.restock;
     let mut jobs = restock.jobs.running();
     let elsewhere = restock.store.running().await.map_err(Error::from)?;
@@ -29,14 +31,16 @@ pub async fn list(State(http): State<Http>, query: Query) -> Result<Response, Fa
     Ok(json_of(&jobs))
 }
 
-pub async fn one(State(http): State<Http>, id: Name, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+/// One job, whether it runs or has ended.
+#[utoipa::path(get, path = "", tag = "jobs", responses((status = 200, description = "The job", body = Job), NotFound))]
+pub async fn one(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
     Ok(json_of(&http.restock.job(&id.job()?).await?))
 }
 
 /// Cancels a job that has not touched anything, and answers when it has ended.
-pub async fn cancel(State(http): State<Http>, id: Name, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+#[utoipa::path(delete, path = "", tag = "jobs",
+    responses((status = 200, description = "The job, cancelled", body = Job), NotFound, Conflict))]
+pub async fn cancel(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
     let id = id.job()?;
     http.restock.cancel_job(&id).await?;
     if let Some(handle) = http.restock.jobs.find(&id) {
@@ -46,8 +50,16 @@ pub async fn cancel(State(http): State<Http>, id: Name, query: Query) -> Result<
 }
 
 /// The events of one job, from its start or from where the client left; the result is the last one.
-pub async fn events(State(http): State<Http>, id: Name, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
-    query.only(&[])?;
+#[utoipa::path(get, path = "", tag = "jobs", params(Resume),
+    responses(
+        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        NotFound))]
+pub async fn events(
+    State(http): State<Http>,
+    id: Name,
+    _: Query<NoKeys>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let job = http.restock.job(&id.job()?).await?;
     Ok(job_stream(http.restock.clone(), job.id, last_event_id(&headers)))
 }

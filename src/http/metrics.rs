@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode_registry;
 
+use super::keys::NoKeys;
 use super::params::Query;
 use super::problem::Failure;
 use super::router::Http;
@@ -16,9 +17,10 @@ use crate::error::{Error, Kind};
 /// The version of the format that every tool reads.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What there is to count and to measure.
-pub async fn metrics(State(http): State<Http>, query: Query) -> Result<Response, Failure> {
-    query.only(&[])?;
+/// What there is to count and to measure, in the text format of Prometheus. A scrape waits for nobody.
+#[utoipa::path(get, path = "", tag = "service",
+    responses((status = 200, description = "The metrics", body = String)))]
+pub async fn metrics(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
     let mut text = String::new();
     encode_registry(&mut text, &http.restock.observe())
         .map_err(|error| Error::new(Kind::Internal, "metrics", error.to_string()))?;

@@ -9,6 +9,8 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+use utoipa::openapi::path::Parameter;
 
 use super::problem::{Failure, too_large};
 use crate::domain::job::JobId;
@@ -34,24 +36,35 @@ impl Name {
     }
 }
 
-/// The query, strictly: a key that a route does not know is a mistake, because a mistyped `dry_run` would be a real run.
-pub struct Query(Vec<(String, String)>);
+/// The keys of a route's query: told in the document, and read.
+pub trait Keys: IntoParams + Sized {
+    /// Reads the keys; a value that does not fit is a mistake that names its key.
+    fn read(pairs: &Pairs) -> Result<Self, Failure>;
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for Query {
+/// The query, strictly: keys that `K` does not tell are refused.
+pub struct Query<K>(pub K);
+
+impl<S: Send + Sync, K: Keys> FromRequestParts<S> for Query<K> {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
+        let pairs = Pairs(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect());
+        pairs.only(&K::into_params(|| None))?;
+        K::read(&pairs).map(Self)
     }
 }
 
-impl Query {
-    /// Refuses keys other than `known`.
-    pub fn only(self, known: &[&str]) -> Result<Self, Failure> {
-        match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-            None => Ok(self),
+/// The keys and values of a query as they were sent.
+pub struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    fn only(&self, known: &[Parameter]) -> Result<(), Failure> {
+        match self.0.iter().find(|(key, _)| known.iter().all(|parameter| parameter.name != *key)) {
+            None => Ok(()),
             Some((key, _)) => {
                 let key: String = key.chars().take(80).collect();
+                let known: Vec<_> = known.iter().map(|parameter| parameter.name.as_str()).collect();
                 let hint = if known.is_empty() {
                     "this route takes no query".to_owned()
                 } else {
@@ -118,6 +131,16 @@ fn unreadable(rejection: BytesRejection) -> Failure {
         }
         _ => Error::new(Kind::Invalid, "bad_body", "the request's body could not be read").into(),
     }
+}
+
+/// The headers that say how the client wants to hear of a job.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "tells the document what `Reply` reads")]
+pub struct Wishes {
+    /// `respond-async`: answer 202 at once, with where to look (RFC 7240).
+    #[param(rename = "Prefer", required = false)]
+    prefer: Option<String>,
 }
 
 /// How the client wants to hear of a job.

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::docker;
+use super::{docker, images};
 use crate::error::{Error, Kind};
 use crate::views::Problem;
 
@@ -37,9 +37,6 @@ impl IntoResponse for Failure {
         let mut response = status.into_response();
         if let Some(seconds) = self.0.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(allow) = self.0.allow.clone() {
-            response.headers_mut().insert(header::ALLOW, allow);
         }
         response.extensions_mut().insert(self);
         response
@@ -85,17 +82,21 @@ fn dialect(path: &str, headers: &HeaderMap) -> Dialect {
     if docker::is_engine_path(path) {
         return Dialect::Engine;
     }
-    let watcher = ["/api/images", "/api/groups"].iter().any(|prefix| path.starts_with(prefix));
     let mut accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     let json =
         accepted.any(|accepted| accepted.contains("application/json") || accepted.contains("application/problem+json"));
-    if watcher && !json { Dialect::Words } else { Dialect::Problem }
+    if speaks_words(path) && !json { Dialect::Words } else { Dialect::Problem }
 }
 
 /// The CLI shows this one text.
 fn as_the_engine(problem: &Problem) -> String {
     let hint = problem.hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default();
     format!("{}\n", serde_json::json!({ "message": format!("{}{hint}", problem.detail) }))
+}
+
+/// The paths of the docker-image-watcher API, whose clients expect plain words.
+pub fn speaks_words(path: &str) -> bool {
+    ["/api/images", "/api/groups"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// A body of JSON.
@@ -105,6 +106,9 @@ pub fn json_of(value: &impl Serialize) -> Response {
 
 /// The answer where no route is.
 pub async fn unknown_route(request: Request) -> Failure {
+    if let Some(failure) = images::no_such_action(request.uri().path()) {
+        return failure;
+    }
     nothing_at(request.uri().path())
 }
 
@@ -116,7 +120,10 @@ pub fn nothing_at(path: &str) -> Failure {
 
 /// The answer where a route has other methods; axum adds `Allow`.
 pub async fn wrong_method(request: Request) -> Failure {
-    let message = format!("{} is not allowed here", request.method());
+    let message = match speaks_words(request.uri().path()) {
+        true => "method not allowed".to_owned(),
+        false => format!("{} is not allowed here", request.method()),
+    };
     let error =
         Error::new(Kind::Invalid, "method_not_allowed", message).hint("the header `Allow` names the methods that are");
     let mut problem = Problem::from(&error);

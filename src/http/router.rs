@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{any, get, post};
+use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::routes;
 
+use super::document::Table;
 use super::{
-    apps, auth, auto_update, docker, guard, health, history, images, jobs, linger, metrics, page, problem, stream,
+    apps, auth, auto_update, docker, docs, guard, health, history, images, jobs, linger, metrics, page, problem, stream,
 };
 use crate::config::DockerApi;
 use crate::usecases::Restock;
@@ -34,47 +37,54 @@ impl Http {
     }
 }
 
+/// The routes. What a handler says about itself becomes the API's description.
+pub(super) fn table() -> Table {
+    Table::new()
+        .untold("/", get(page::index))
+        .untold("/assets/{name}", get(page::asset))
+        .at("/health", routes!(health::health))
+        .at("/ready", routes!(health::ready))
+        .at("/metrics", routes!(metrics::metrics))
+        .at("/api/apps", routes!(apps::list))
+        .at("/api/apps/update", routes!(apps::update_all))
+        .untold("/api/apps/update", get(apps::one_called_update))
+        .at("/api/apps/{name}", routes!(apps::one))
+        .at("/api/apps/{name}/update", routes!(apps::update))
+        .at("/api/apps/{name}/rollback", routes!(apps::roll_back))
+        .at("/api/apps/{name}/up", routes!(apps::up))
+        .at("/api/apps/{name}/down", routes!(apps::down))
+        .at("/api/apps/{name}/status", routes!(apps::status))
+        .at("/api/apps/{name}/auto-update", routes!(apps::policy, apps::set_policy))
+        .at("/api/apps/{name}/skip", routes!(auto_update::skipping, auto_update::skip, auto_update::end_skip))
+        .at("/api/apps/{name}/logs", routes!(apps::logs))
+        .at("/api/apps/{name}/history", routes!(history::of_app))
+        .at("/api/auto-update", routes!(auto_update::pass))
+        .at("/api/schedule", routes!(auto_update::schedule))
+        .at("/api/history", routes!(history::all))
+        .at("/api/jobs", routes!(jobs::list))
+        .at("/api/jobs/{id}", routes!(jobs::one, jobs::cancel))
+        .at("/api/jobs/{id}/events", routes!(jobs::events))
+        .at("/api/events", routes!(stream::everything))
+        .at("/api/images", routes!(images::list))
+        .at("/api/images/{id}/update", routes!(images::update))
+        .at("/api/images/{id}/auto-update", routes!(images::toggle))
+        .at("/api/images/{id}/progress", routes!(images::progress))
+        .at("/api/groups/update", routes!(images::update_group))
+        .told_as("/api/groups/{*image}", "/api/groups/{image}/update", routes!(images::update_named_group))
+        .at("/api/docker/{environment}/containers/{id}/image_status", routes!(images::image_status))
+        .untold("/api/docker/{environment}/containers//image_status", get(images::missing_id))
+        .untold("/api/docker/{environment}/containers/image_status", get(images::missing_id))
+        .at("/api/login", routes!(auth::login))
+        .at("/api/logout", routes!(auth::logout))
+        .at("/api/auth/status", routes!(auth::status))
+        .at("/api/openapi.json", routes!(docs::document))
+        .at("/api/docs", routes!(docs::page))
+}
+
 /// All routes, and what every request passes.
 pub fn router(http: Http) -> Router {
-    Router::new()
-        .route("/", get(page::index))
-        .route("/assets/{name}", get(page::asset))
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/api/apps", get(apps::list))
-        // An app may be called `update`: reading it must not be hidden by the route that updates all.
-        .route("/api/apps/update", post(apps::update_all).get(apps::one_called_update))
-        .route("/api/apps/{name}", get(apps::one))
-        .route("/api/apps/{name}/update", post(apps::update))
-        .route("/api/apps/{name}/rollback", post(apps::roll_back))
-        .route("/api/apps/{name}/up", post(apps::up))
-        .route("/api/apps/{name}/down", post(apps::down))
-        .route("/api/apps/{name}/status", get(apps::status))
-        .route("/api/apps/{name}/auto-update", get(apps::policy).put(apps::set_policy))
-        .route(
-            "/api/apps/{name}/skip",
-            get(auto_update::skipping).post(auto_update::skip).delete(auto_update::end_skip),
-        )
-        .route("/api/apps/{name}/logs", get(apps::logs))
-        .route("/api/apps/{name}/history", get(history::of_app))
-        .route("/api/auto-update", post(auto_update::pass))
-        .route("/api/schedule", get(auto_update::schedule))
-        .route("/api/history", get(history::all))
-        .route("/api/jobs", get(jobs::list))
-        .route("/api/jobs/{id}", get(jobs::one).delete(jobs::cancel))
-        .route("/api/jobs/{id}/events", get(jobs::events))
-        .route("/api/events", get(stream::everything))
-        .route("/api/images", any(images::list))
-        .route("/api/images/", any(images::bad_path_of_images))
-        .route("/api/images/{*rest}", any(images::action))
-        .route("/api/groups/{*rest}", any(images::group))
-        .route("/api/docker/{environment}/containers/{id}/image_status", get(images::image_status))
-        .route("/api/docker/{environment}/containers//image_status", get(images::missing_id))
-        .route("/api/docker/{environment}/containers/image_status", get(images::missing_id))
-        .route("/api/login", post(auth::login))
-        .route("/api/logout", post(auth::logout))
-        .route("/api/auth/status", get(auth::status))
+    table()
+        .routes
         // Everything else, of which Docker's image routes have a table of their own.
         .fallback(docker::handle)
         .method_not_allowed_fallback(problem::wrong_method)
@@ -85,4 +95,14 @@ pub fn router(http: Http) -> Router {
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(linger::linger))
         .with_state(http)
+}
+
+/// The API's description.
+pub fn openapi() -> OpenApi {
+    table().api
+}
+
+/// The paths of all routes, as the router knows them.
+pub fn route_paths() -> Vec<&'static str> {
+    table().paths
 }

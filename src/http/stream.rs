@@ -14,7 +14,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
+use super::keys::NoKeys;
 use super::params::Query;
 use super::problem::Failure;
 use super::router::Http;
@@ -29,14 +31,26 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How many events may wait for a slow reader.
 const BUFFER: usize = 64;
 
+/// The header that says where the client left.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "tells the document what `last_event_id` reads")]
+pub struct Resume {
+    /// The `id` of the last event that was heard: what came after it is told first.
+    #[param(rename = "Last-Event-ID", required = false)]
+    last_event_id: Option<u64>,
+}
+
 /// Where the client left, if it has been here before.
 pub fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     headers.get("last-event-id")?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Everything that happens.
-pub async fn everything(State(http): State<Http>, query: Query, headers: HeaderMap) -> Result<Response, Failure> {
-    query.only(&[])?;
+/// Everything that happens, for as long as the client listens. An event's name is `job`, `step`, `progress`, `container`,
+/// `warning` or `result`; `resync` says that too much was missed: ask for the state anew.
+#[utoipa::path(get, path = "", tag = "events", params(Resume),
+    responses((status = 200, description = "The events", body = String, content_type = "text/event-stream")))]
+pub async fn everything(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
     let restock = http.restock.clone();
     let (replay, live) = restock.events.listen(last_event_id(&headers));
     let (sender, receiver) = mpsc::channel(BUFFER);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::freshness::{Ask, Asked, authfile_of, digests_of, followed};
@@ -21,7 +22,7 @@ use crate::domain::project::{PullPolicy, Service};
 use crate::error::{Error, Kind as ErrorKind};
 
 /// The freshness of an app.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AppStatus {
     pub app: AppName,
     pub status: Status,
@@ -31,7 +32,7 @@ pub struct AppStatus {
 }
 
 /// The freshness of a service.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ServiceStatus {
     pub service: ServiceName,
     pub image: String,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
@@ -16,7 +17,7 @@ use crate::domain::job::{JobId, JobResult, Kind, Outcome, State, Step, Target};
 use crate::error::{Error, Kind as ErrorKind};
 
 /// The progress of a container's update, in the shape of the docker-image-watcher API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LayerProgress {
     pub layer: String,
     pub current: u64,

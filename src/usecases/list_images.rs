@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::freshness::{Ask, Asked, authfile_of, digests_of, followed};
@@ -20,7 +21,8 @@ const SHORT_DIGEST: usize = 17;
 const UNKNOWN: &str = "unknown";
 
 /// One group of `GET /api/images`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ImageGroup)]
 pub struct Group {
     /// As the Docker CLI shows it, with `:latest` where there is no tag.
     pub image: String,
@@ -30,7 +32,8 @@ pub struct Group {
 }
 
 /// A container of a group.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ImageGroupMember)]
 pub struct Member {
     pub container_id: String,
     pub container_name: String,

@@ -1,6 +1,7 @@
 //! The policy of an app: which one holds for each service, who said so, and setting it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::list_apps::App;
@@ -11,7 +12,7 @@ use crate::domain::policy::{Policy, PolicyLabels, Source, decide};
 use crate::error::{Error, Kind};
 
 /// An app's policy and who decided it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AppPolicy {
     /// `null` when nobody speaks for the app as a whole and its services' labels say nothing or different things.
     pub auto_update: Option<Policy>,
@@ -21,7 +22,7 @@ pub struct AppPolicy {
 }
 
 /// The policy of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ServicePolicy {
     pub service: ServiceName,
     pub auto_update: Option<Policy>,

@@ -1,6 +1,7 @@
 //! An app, as clients see it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::adapters::apps_dir::Manifest;
 use crate::domain::app::{AppName, AppState, ProjectName, ServiceName};
@@ -12,7 +13,8 @@ use crate::domain::policy::Policy;
 use crate::usecases::list_apps::{App, SeenApp};
 
 /// One app of `GET /api/apps`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = App)]
 pub struct AppView {
     pub name: AppName,
     /// `null` while the app is broken: only a valid Compose file has a project.
@@ -29,7 +31,8 @@ pub struct AppView {
 }
 
 /// A service of an app.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Service)]
 pub struct ServiceView {
     pub service: ServiceName,
     /// As the Compose file resolves it; of a broken app what its containers run.
@@ -42,7 +45,8 @@ pub struct ServiceView {
 }
 
 /// A container of a service.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Container)]
 pub struct ContainerView {
     pub id: String,
     pub name: String,

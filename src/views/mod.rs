@@ -1,7 +1,11 @@
 //! The shapes that clients see: the same for the API and for `--json`.
 
+mod answers;
 mod app;
+mod codes;
 mod problem;
 
+pub use answers::{AppOutcome, AuthStatus, Check, Checks, ContainerFreshness, OneOutcome, Readiness, Toggled, Word};
 pub use app::{AppView, ContainerView, ServiceView};
+pub use codes::CODES;
 pub use problem::Problem;

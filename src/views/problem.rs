@@ -1,12 +1,13 @@
 //! A failure, as clients see it: a problem document (RFC 9457).
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::job::{Job, Outcome, ServiceChange};
 use crate::error::{Attempt, Error};
 
 /// `application/problem+json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     /// A name for the sort of problem; not an address to look up.
     #[serde(rename = "type")]
@@ -17,7 +18,7 @@ pub struct Problem {
     /// The path of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Stable, for programs.
+    #[schema(schema_with = super::codes::schema)]
     pub code: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,9 +34,6 @@ pub struct Problem {
     /// Seconds to wait, as in the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// The methods that are allowed, for the header of that name.
-    #[serde(skip)]
-    pub allow: Option<axum::http::HeaderValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// How an update that ran and did not succeed ended.
@@ -70,7 +68,6 @@ impl From<&Error> for Problem {
             command: error.command.clone(),
             stderr: error.stderr.clone(),
             retry_after: error.retry_after,
-            allow: None,
             job: error.job.clone(),
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|_| false),
@@ -97,7 +94,6 @@ impl Problem {
             command: error.command.clone(),
             stderr: error.stderr.clone(),
             retry_after: None,
-            allow: None,
             job: Some(job.id.to_string()),
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|attempt| attempt.updated),

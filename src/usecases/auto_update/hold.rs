@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::adapters::store::{BadImage, Skip, container_owner};
 use crate::domain::app::{AppName, ServiceName};
@@ -15,13 +16,13 @@ use crate::usecases::freshness::Ask;
 use crate::usecases::list_apps::App;
 
 /// The images of an app that are skipped.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Skipping {
     pub skipped: Vec<SkippedImage>,
 }
 
 /// One of them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SkippedImage {
     pub service: ServiceName,
     /// What the registry had; the skip ends when it has another.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::pass::{PassOptions, Scope};
 use crate::adapters::store::ScheduleRow;
@@ -23,7 +24,8 @@ const TICK: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// What runs by itself, and when next.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Schedules)]
 pub struct ScheduleView {
     pub timezone: String,
     /// When newer images may be applied; `null` means always.
@@ -38,7 +40,7 @@ pub struct ScheduleView {
 }
 
 /// The schedule of one app.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AppSchedule {
     pub app: AppName,
     pub schedule: String,

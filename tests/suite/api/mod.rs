@@ -2,6 +2,7 @@
 
 mod access;
 mod apps;
+mod document;
 mod guard;
 mod logs;
 mod names;

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use http_body_util::BodyExt;
+use restock::views::CODES;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -101,6 +102,7 @@ impl Reply {
         assert_eq!(self.headers["content-type"], "application/problem+json");
         let problem = self.json();
         assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{problem}");
+        assert!(CODES.iter().any(|(known, _)| *known == code), "`{code}` is not told in views/codes.rs");
         for member in ["type", "title", "detail", "instance"] {
             assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {problem}");
         }

@@ -1,0 +1,213 @@
+//! The API's description (OpenAPI 3.1), made from the route table and the handlers' own types.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::http::Method;
+use axum::routing::MethodRouter;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http as HttpScheme, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required,
+    Response, ResponseBuilder, tag::TagBuilder,
+};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use super::auth::COOKIE;
+use super::problem::speaks_words;
+use super::router::Http;
+use crate::domain::access::needed;
+use crate::views::Problem;
+
+const ABOUT: &str = "\
+Restock updates Docker Compose apps, proves that the new containers work, and takes the update back when they do not.
+
+Where authentication is on, a session's cookie or a key is needed; each operation names the scope that a key must have. \
+Failures are problem documents (RFC 9457) with a stable `code`. A query key that a route does not know is refused.
+
+Docker's image routes (`/[v1.xx/]images/…`, `/_ping`, `/version`, `/info`) are passed on to the engine and belong to the \
+Docker Engine API, which describes them; `--docker-api` says how much of it is open.";
+
+const TAGS: [(&str, &str); 8] = [
+    ("apps", "Compose projects, each a directory below the apps directory"),
+    ("auto-update", "What happens by itself: passes, schedules, and what they leave out"),
+    ("jobs", "What runs, and what has ended"),
+    ("events", "What happens, as server-sent events"),
+    ("images", "Running containers by image, in the shapes of the docker-image-watcher API"),
+    ("portainer", "A container's freshness in Portainer's shape"),
+    ("access", "Login, and who may ask"),
+    ("service", "The service itself"),
+];
+
+/// The routes, each with its description.
+pub struct Table {
+    pub(super) routes: Router<Http>,
+    pub(super) api: OpenApi,
+    /// Each path as the router knows it, also of what is not told.
+    pub(super) paths: Vec<&'static str>,
+}
+
+impl Table {
+    /// No routes yet.
+    pub fn new() -> Self {
+        let (name, schema) = (Problem::name().into_owned(), Problem::schema());
+        let mut more = Vec::new();
+        Problem::schemas(&mut more);
+        let components = ComponentsBuilder::new()
+            .schema(name, schema)
+            .schemas_from_iter(more)
+            .responses_from_iter(failures())
+            .security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE))))
+            .security_scheme("bearer", SecurityScheme::Http(HttpScheme::new(HttpAuthScheme::Bearer)))
+            .security_scheme("key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))));
+        let info = InfoBuilder::new()
+            .title("Restock")
+            .version(env!("CARGO_PKG_VERSION"))
+            .description(Some(ABOUT))
+            .license(Some(License::new(env!("CARGO_PKG_LICENSE"))));
+        let tags = TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
+        let api = OpenApiBuilder::new().info(info.build()).components(Some(components.build())).tags(Some(tags));
+        Self { routes: Router::new(), api: api.build(), paths: Vec::new() }
+    }
+
+    /// Handlers of one path. What they say about themselves, and what holds for every route, is told.
+    pub fn at(self, path: &'static str, handlers: UtoipaMethodRouter<Http>) -> Self {
+        self.told_as(path, path, handlers)
+    }
+
+    /// The same, where the router has another word for the path than the document.
+    pub fn told_as(
+        mut self,
+        path: &'static str,
+        told: &str,
+        (schemas, paths, methods): UtoipaMethodRouter<Http>,
+    ) -> Self {
+        let mut item = PathItem::default();
+        paths.paths.into_values().for_each(|handlers| item.merge_operations(handlers));
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::PUT, &mut item.put),
+            (Method::POST, &mut item.post),
+            (Method::DELETE, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                complete(operation, &method, told);
+            }
+        }
+        self.api.paths.paths.insert(told.to_owned(), item);
+        self.api.components.get_or_insert_default().schemas.extend(schemas);
+        self.paths.push(path);
+        self.routes = self.routes.route(path, methods);
+        self
+    }
+
+    /// Another spelling of a path that is told already, or a page for people.
+    pub fn untold(mut self, path: &'static str, methods: MethodRouter<Http>) -> Self {
+        self.paths.push(path);
+        self.routes = self.routes.route(path, methods);
+        self
+    }
+}
+
+/// Adds what can be said without asking the handler: the path's parameters, the rights, the failures of every route.
+fn complete(operation: &mut Operation, method: &Method, path: &str) {
+    let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+    operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}"));
+    // The first sentence says what, the others how.
+    let about = operation.summary.take().unwrap_or_default().replace('\n', " ");
+    let (what, how) = about.split_once(". ").unwrap_or((about.trim_end_matches('.'), ""));
+    operation.summary = Some(what.to_owned());
+    let mut how = how.to_owned();
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    operation.parameters.get_or_insert_default().extend(names.map(|name| path_parameter(path, name).into()));
+    let mut failures = InvalidRequest::responses();
+    failures.extend(Forbidden::responses());
+    failures.extend(Failed::responses());
+    if operation.request_body.is_some() {
+        failures.extend(TooLarge::responses());
+    }
+    operation.security = Some(Vec::new());
+    if let Some(scope) = needed(method.is_safe(), path) {
+        failures.extend(Unauthenticated::responses());
+        let schemes = ["cookie", "bearer", "key"];
+        operation.security =
+            Some(schemes.map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, [])).into());
+        how = format!("{how}\n\nScope: `{}`.", scope.word()).trim_start().to_owned();
+    }
+    operation.description = Some(how).filter(|how| !how.is_empty());
+    for (status, failure) in failures {
+        operation.responses.responses.entry(status).or_insert(failure);
+    }
+    if speaks_words(path) {
+        for response in operation.responses.responses.values_mut() {
+            if let RefOr::Ref(failure) = response {
+                failure.ref_location.push_str("InWords");
+            }
+        }
+    }
+}
+
+fn path_parameter(path: &str, name: &str) -> Parameter {
+    let about = match (name, path.split('/').nth(2)) {
+        ("name", _) => "The app: the name of its directory.",
+        ("image", _) => "The image, as `GET /api/images` tells it; slashes, port and tag may be encoded or not.",
+        ("environment", _) => "`1` or `local`.",
+        (_, Some("jobs")) => "The job.",
+        _ => "The container: its ID, a prefix that only one has, or its name.",
+    };
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+    parameter.description(Some(about)).schema(Some(text)).build()
+}
+
+/// Failures that a route may answer with, by what they mean; each is one status.
+macro_rules! failures {
+    ($($name:ident $status:literal $about:literal;)*) => {
+        $(
+            #[doc = $about]
+            pub struct $name;
+
+            impl IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    BTreeMap::from([($status.to_owned(), Ref::from_response_name(stringify!($name)).into())])
+                }
+            }
+        )*
+
+        /// All of them, by name, as the routes refer to them.
+        fn failures() -> Vec<(String, Response)> {
+            let mut all = Vec::new();
+            $(
+                all.push((stringify!($name).to_owned(), failure($about).build()));
+                let words = ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+                all.push((concat!(stringify!($name), "InWords").to_owned(), failure($about).content("text/plain", words.build()).build()));
+            )*
+            all
+        }
+    };
+}
+
+fn failure(about: &str) -> ResponseBuilder {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
+    ResponseBuilder::new().description(about).content("application/problem+json", problem)
+}
+
+failures! {
+    InvalidRequest "400" "The request says something that the route does not take.";
+    Unauthenticated "401" "A session or a key is needed.";
+    Forbidden "403" "The key has not the scope, the host's name is not known, or a page of another site asks.";
+    NotFound "404" "There is no such thing.";
+    Conflict "409" "It cannot be done as things are: busy, paused, or nothing to do it with. Nothing was touched.";
+    TooLarge "413" "The body is too large.";
+    BrokenApp "422" "The app's files are invalid.";
+    TooMany "429" "Too many attempts; wait as long as `Retry-After` says.";
+    Failed "500" "It was done and did not succeed: `outcome` and `services` tell how it ended; or a defect.";
+    Upstream "502" "A registry refused or failed. Every container is untouched.";
+    Unavailable "503" "The engine, Compose or a directory is not there; the detail says which.";
+    TimedOut "504" "It took too long. Nothing was touched.";
+}
