@@ -14,6 +14,7 @@ use super::report::PassReport;
 
 /// The identity of a job: a ULID, so that jobs sort by their start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 #[serde(transparent)]
 pub struct JobId(String);
 

@@ -18,6 +18,7 @@ use super::params::{Body, Name, Query, Reply, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
+use super::stream::ServerEvent;
 use crate::domain::job::{Job, JobResult};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind};
@@ -43,7 +44,9 @@ pub async fn one(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Resu
     Ok(json_of(&AppView::from(&http.restock.seen_app(&name.0).await?)))
 }
 
-/// The app of that name: the route that updates all must not hide it.
+/// The app called `update`, which the route that updates all must not hide.
+#[utoipa::path(get, path = "", tag = "apps",
+    responses((status = 200, description = "The app", body = AppView), NotFound, Unavailable))]
 pub async fn one_called_update(http: State<Http>, query: Query<NoKeys>) -> Result<Response, Failure> {
     one(http, Name("update".into()), query).await
 }
@@ -54,7 +57,7 @@ pub async fn one_called_update(http: State<Http>, query: Query<NoKeys>) -> Resul
     params(Wishes, UpdateKeys),
     responses(
         (status = 200, description = "What was updated; or the job's events, the result last, where the client accepts them",
-            content((JobResult = "application/json"), (String = "text/event-stream"))),
+            content((JobResult = "application/json"), (ServerEvent = "text/event-stream"))),
         (status = 202, description = "The job, where the client would not wait", body = Job,
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
@@ -78,7 +81,7 @@ pub async fn update(
     params(Wishes),
     responses(
         (status = 200, description = "What runs again; or the job's events, the result last, where the client accepts them",
-            content((JobResult = "application/json"), (String = "text/event-stream"))),
+            content((JobResult = "application/json"), (ServerEvent = "text/event-stream"))),
         (status = 202, description = "The job, where the client would not wait", body = Job,
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
@@ -100,7 +103,7 @@ pub async fn roll_back(
     params(Wishes),
     responses(
         (status = 200, description = "Done; or the job's events, the result last, where the client accepts them",
-            content((JobResult = "application/json"), (String = "text/event-stream"))),
+            content((JobResult = "application/json"), (ServerEvent = "text/event-stream"))),
         (status = 202, description = "The job, where the client would not wait", body = Job,
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
@@ -122,7 +125,7 @@ pub async fn up(
     params(Wishes),
     responses(
         (status = 200, description = "Done; or the job's events, the result last, where the client accepts them",
-            content((JobResult = "application/json"), (String = "text/event-stream"))),
+            content((JobResult = "application/json"), (ServerEvent = "text/event-stream"))),
         (status = 202, description = "The job, where the client would not wait", body = Job,
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]

@@ -12,6 +12,7 @@ use super::params::{Body, Name, Query, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
+use super::stream::ServerEvent;
 use crate::domain::job::Job;
 use crate::domain::report::PassReport;
 use crate::usecases::auto_update::{PassOptions, ScheduleView, Scope, Skipping};
@@ -20,7 +21,7 @@ use crate::usecases::auto_update::{PassOptions, ScheduleView, Scope, Skipping};
 #[utoipa::path(post, path = "", tag = "auto-update", params(Wishes, UpdateAllKeys),
     responses(
         (status = 200, description = "The report; or the job's events, where the client accepts them",
-            content((PassReport = "application/json"), (String = "text/event-stream"))),
+            content((PassReport = "application/json"), (ServerEvent = "text/event-stream"))),
         (status = 202, description = "The job, where the client would not wait", body = Job,
             headers(("Location" = String, description = "Where the job is"))),
         Conflict, Upstream, Unavailable))]

@@ -6,13 +6,14 @@ use axum::Router;
 use axum::http::Method;
 use axum::routing::MethodRouter;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Http as HttpScheme, HttpAuthScheme, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required,
-    Response, ResponseBuilder, tag::TagBuilder,
+    ComponentsBuilder, Content, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
+    Required, Response, ResponseBuilder, tag::TagBuilder,
 };
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -128,7 +129,8 @@ fn complete(operation: &mut Operation, method: &Method, path: &str) {
     let mut failures = InvalidRequest::responses();
     failures.extend(Forbidden::responses());
     failures.extend(Failed::responses());
-    if operation.request_body.is_some() {
+    if let Some(body) = &mut operation.request_body {
+        without_null(body);
         failures.extend(TooLarge::responses());
     }
     operation.security = Some(Vec::new());
@@ -148,6 +150,19 @@ fn complete(operation: &mut Operation, method: &Method, path: &str) {
             if let RefOr::Ref(failure) = response {
                 failure.ref_location.push_str("InWords");
             }
+        }
+    }
+}
+
+/// A body that may be missing is an `Option` to its handler; `null` is no word for that.
+fn without_null(body: &mut RefOr<RequestBody>) {
+    let RefOr::T(body) = body else { return };
+    for content in body.content.values_mut() {
+        if let RefOr::T(Content { schema: Some(schema), .. }) = content
+            && let RefOr::T(Schema::OneOf(choices)) = schema
+            && let Some(wanted) = choices.items.iter().find(|choice| matches!(choice, RefOr::Ref(_)))
+        {
+            *schema = wanted.clone();
         }
     }
 }

@@ -9,7 +9,7 @@ use super::keys::NoKeys;
 use super::params::{Name, Query};
 use super::problem::{Failure, json_of};
 use super::router::Http;
-use super::stream::{Resume, job_stream, last_event_id};
+use super::stream::{Resume, ServerEvent, job_stream, last_event_id};
 use crate::adapters::store::HistoryFilter;
 use crate::domain::job::Job;
 use crate::error::Error;
@@ -52,7 +52,7 @@ pub async fn cancel(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Res
 /// The events of one job, from its start or from where the client left; the result is the last one.
 #[utoipa::path(get, path = "", tag = "jobs", params(Resume),
     responses(
-        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events", body = ServerEvent, content_type = "text/event-stream"),
         NotFound))]
 pub async fn events(
     State(http): State<Http>,

@@ -55,7 +55,7 @@ pub struct PortainerKeys {
     #[param(required = false, default = false)]
     pub force: bool,
     /// Portainer sends it; there is one node.
-    #[param(required = false, rename = "nodeName")]
+    #[param(required = false, rename = "nodeName", value_type = String)]
     pub _node_name: Option<String>,
 }
 
@@ -135,7 +135,7 @@ pub struct HistoryKeys {
     #[param(required = false, default = 50)]
     pub limit: usize,
     /// Only jobs that started before this one: the last one of the page before.
-    #[param(required = false)]
+    #[param(required = false, value_type = JobId)]
     pub before: Option<JobId>,
 }
 
@@ -151,7 +151,7 @@ impl Keys for HistoryKeys {
 #[into_params(parameter_in = Query)]
 pub struct ServiceKey {
     /// Only this service.
-    #[param(required = false)]
+    #[param(required = false, value_type = String)]
     pub service: Option<String>,
 }
 

@@ -140,7 +140,7 @@ fn unreadable(rejection: BytesRejection) -> Failure {
 pub struct Wishes {
     /// `respond-async`: answer 202 at once, with where to look (RFC 7240).
     #[param(rename = "Prefer", required = false)]
-    prefer: Option<String>,
+    prefer: String,
 }
 
 /// How the client wants to hear of a job.

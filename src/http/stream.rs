@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::keys::NoKeys;
 use super::params::Query;
@@ -38,7 +38,20 @@ const BUFFER: usize = 64;
 pub struct Resume {
     /// The `id` of the last event that was heard: what came after it is told first.
     #[param(rename = "Last-Event-ID", required = false)]
-    last_event_id: Option<u64>,
+    last_event_id: u64,
+}
+
+/// One event of a stream, as the document tells it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "tells the document what `sse` writes")]
+pub struct ServerEvent {
+    /// Grows with every event, also across restarts.
+    id: Option<String>,
+    /// `job` (a job as it is now), `step`, `progress`, `container`, `hook`, `warning`, `resync` (too much was missed: ask
+    /// for the state anew), or `result` (the last one of a job: the answer or the problem).
+    event: String,
+    /// JSON.
+    data: String,
 }
 
 /// Where the client left, if it has been here before.
@@ -46,10 +59,9 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     headers.get("last-event-id")?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Everything that happens, for as long as the client listens. An event's name is `job`, `step`, `progress`, `container`,
-/// `warning` or `result`; `resync` says that too much was missed: ask for the state anew.
+/// Everything that happens, for as long as the client listens.
 #[utoipa::path(get, path = "", tag = "events", params(Resume),
-    responses((status = 200, description = "The events", body = String, content_type = "text/event-stream")))]
+    responses((status = 200, description = "The events", body = ServerEvent, content_type = "text/event-stream")))]
 pub async fn everything(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
     let restock = http.restock.clone();
     let (replay, live) = restock.events.listen(last_event_id(&headers));

@@ -13,6 +13,7 @@ mod containers;
 mod crash;
 mod docker_cli;
 mod docker_wire;
+mod document;
 mod engine_gone;
 mod failing;
 mod freshness;

@@ -48,19 +48,18 @@ async fn every_path_that_is_told_has_exactly_the_methods_that_are_told() {
         let reply = restock.request("TRACE", &filled(&path)).await;
         assert_eq!(reply.status, 405, "{path}: {}", reply.text());
         let allowed = reply.headers["allow"].to_str().unwrap().split(',').map(str::trim);
-        let mut allowed: BTreeSet<_> = allowed.filter(|method| *method != "HEAD").map(str::to_owned).collect();
-        if path == "/api/apps/update" {
-            assert!(allowed.remove("GET"), "an app may be called `update`");
-        }
+        let allowed: BTreeSet<_> = allowed.filter(|method| *method != "HEAD").map(str::to_owned).collect();
         assert_eq!(allowed, methods, "{path}");
     }
 }
 
 #[tokio::test]
 async fn every_route_is_told() {
-    // Other spellings of what is told, and pages for people.
-    const UNTOLD: [&str; 3] = [
-        "/api/apps/update",
+    // Other spellings of what is told.
+    const UNTOLD: [&str; 4] = [
+        // The page, which is for people.
+        "/",
+        "/assets/{name}",
         "/api/docker/{environment}/containers//image_status",
         "/api/docker/{environment}/containers/image_status",
     ];
@@ -115,7 +114,9 @@ fn every_code_that_is_told_is_used() {
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.ends_with("http/docker") {
+                // Errors in the engine's shape have no codes.
+            } else if path.is_dir() {
                 directories.push(path);
             } else if !path.ends_with("views/codes.rs") {
                 source += &std::fs::read_to_string(path).unwrap();
