@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod auto_update;
+mod browser;
 mod case;
 mod containers;
 mod crash;
@@ -18,6 +19,7 @@ mod engine_gone;
 mod failing;
 mod freshness;
 mod hooks;
+mod page;
 mod rolling_back;
 mod updating;
 mod world;
