@@ -61,8 +61,31 @@ impl Browser {
         browser
     }
 
+    /// Opens a page. Chromium breaks off what it loads whenever the machine's network changes, as it does all the time
+    /// where engines make and remove networks; then the page is opened again.
     pub fn open(&self, url: &str) {
-        self.call("POST", "/url", &json!({ "url": url }));
+        let start = Instant::now();
+        loop {
+            self.call("POST", "/url", &json!({ "url": url }));
+            let complaints = self.complaints();
+            if !complaints.iter().any(|complaint| complaint.contains("ERR_NETWORK_CHANGED")) {
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "{url} is not loaded: {complaints:?}");
+        }
+    }
+
+    /// Clicks what starts a job, until one runs: a click is lost when the machine's network changes just then.
+    pub fn begin(&self, name: &str) {
+        loop {
+            self.click(name);
+            let begun = "return document.querySelector('.job progress')?.value > 0 ? 'begun' \
+                         : document.getElementById('say').innerText.includes('does not answer') ? 'lost' : null";
+            if self.until("the job", begun) == "begun" {
+                return;
+            }
+            self.run("document.getElementById('say').replaceChildren()");
+        }
     }
 
     /// Runs a script in the page; its `return` is the answer.
@@ -82,7 +105,8 @@ impl Browser {
     pub fn sees(&self, text: &str) {
         let start = Instant::now();
         while !self.text().contains(text) {
-            assert!(start.elapsed() < DEADLINE, "no `{text}` in the page:\n{}", self.text());
+            let late = start.elapsed() >= DEADLINE;
+            assert!(!late, "no `{text}` in the page:\n{}\n{:?}", self.text(), self.complaints());
             std::thread::sleep(Duration::from_millis(50));
         }
     }

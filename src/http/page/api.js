@@ -13,14 +13,29 @@ const listeners = new Set();
 /** Calls `told` whenever the service wants to know who is asking. */
 export const onLoggedOut = (told) => listeners.add(told);
 
-async function call(method, path, body) {
+/** How long a lost connection is waited for before a question is asked once more. */
+const AGAIN = 500;
+
+async function reach(method, path, options) {
+  try {
+    return await fetch(path, { method, ...options });
+  } catch (error) {
+    // Browsers break off what is under way when the machine's network changes. Only a question is asked again.
+    if (method !== "GET") throw error;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    return fetch(path, { method, ...options });
+  }
+}
+
+async function call(method, path, body, headers = {}) {
+  const options = { headers: { Accept: "application/json", ...headers } };
+  if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] = "application/json";
+  }
   let answer;
   try {
-    answer = await fetch(path, {
-      method,
-      headers: body === undefined ? { Accept: "application/json" } : { Accept: "application/json", "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
+    answer = await reach(method, path, options);
   } catch {
     throw new Problem({ detail: "Restock does not answer. Is the service running?", code: "unreachable" }, 0);
   }
@@ -68,10 +83,6 @@ export const api = {
 };
 
 /** Starts a job and does not wait for it: the event stream tells how it goes. */
-async function begin(path) {
-  const answer = await fetch(path, { method: "POST", headers: { Prefer: "respond-async", Accept: "application/json" } });
-  const body = await answer.json().catch(() => ({}));
-  if (answer.status === 401) listeners.forEach((told) => told());
-  if (!answer.ok) throw new Problem(body, answer.status);
-  return body;
+function begin(path) {
+  return call("POST", path, undefined, { Prefer: "respond-async" });
 }
