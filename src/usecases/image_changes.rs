@@ -16,10 +16,19 @@ use crate::error::Error;
 /// How long to wait for an update that uses the image. The client waits without a word.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Which names a request can give another meaning. What else changes meanwhile is somebody else's doing.
+pub enum Scope {
+    /// All of this reference's repository: a pull may be one of all tags.
+    Repository(ImageReference),
+    /// Those that an archive brings; the engine tells them as it goes.
+    Archive,
+    /// Any, which mean nothing any more afterwards.
+    Removal,
+}
+
 /// What names meant before a change.
 pub struct ImageWatch {
-    /// Only names of this repository can change; `None` where that is not known beforehand.
-    scope: Option<ImageReference>,
+    scope: Scope,
     by: String,
     before: BTreeMap<String, ImageId>,
     started_at: Timestamp,
@@ -31,27 +40,28 @@ pub struct ImageWatch {
 type Change = (Option<ImageId>, Option<ImageId>);
 
 impl Restock {
-    /// Notes what names mean, before `by` changes those of the repository of `scope`, or any. No update uses that
-    /// reference until the watch ends.
-    pub async fn watch_images(&self, scope: Option<ImageReference>, by: String) -> Result<ImageWatch, Error> {
+    /// Notes what names mean, before `by` changes those of `scope`. No update uses its reference until the watch ends.
+    pub async fn watch_images(&self, scope: Scope, by: String) -> Result<ImageWatch, Error> {
         let _locks = match &scope {
-            Some(reference) => Some(self.locks.images(&[reference.canonical()].into(), LOCK_DEADLINE).await?),
-            None => None,
+            Scope::Repository(reference) => {
+                Some(self.locks.images(&[reference.canonical()].into(), LOCK_DEADLINE).await?)
+            }
+            Scope::Archive | Scope::Removal => None,
         };
         let before = self.engine.names().await?;
         Ok(ImageWatch { scope, by, before, started_at: Timestamp::now(), started: Instant::now(), _locks })
     }
 
-    /// Writes to the history what has changed since for apps and containers. That it cannot is told in the log only: the
-    /// change is made.
-    pub async fn record_images(&self, watch: ImageWatch) {
-        if let Err(error) = self.try_record(&watch).await {
+    /// Writes to the history what has changed since for apps and containers; `loaded` are the names that came with an
+    /// archive. That it cannot is told in the log only: the change is made.
+    pub async fn record_images(&self, watch: ImageWatch, loaded: &[String]) {
+        if let Err(error) = self.try_record(&watch, loaded).await {
             tracing::error!(%error, by = watch.by, "a change of images could not be written down");
         }
     }
 
-    async fn try_record(&self, watch: &ImageWatch) -> Result<(), Error> {
-        let changed = watch.changed(&self.engine.names().await?);
+    async fn try_record(&self, watch: &ImageWatch, loaded: &[String]) -> Result<(), Error> {
+        let changed = watch.changed(&self.engine.names().await?, loaded);
         if changed.is_empty() {
             return Ok(());
         }
@@ -104,10 +114,17 @@ impl Restock {
 }
 
 impl ImageWatch {
-    fn changed(&self, now: &BTreeMap<String, ImageId>) -> BTreeMap<String, Change> {
-        let prefix = self.scope.as_ref().map(|scope| format!("{}:", scope.repository()));
-        let concerned = |name: &&String| prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix));
-        let names: BTreeSet<_> = self.before.keys().chain(now.keys()).filter(concerned).collect();
+    fn changed(&self, now: &BTreeMap<String, ImageId>, loaded: &[String]) -> BTreeMap<String, Change> {
+        let loaded = loaded.iter().filter_map(|name| name.parse::<ImageReference>().ok());
+        let loaded: BTreeSet<_> = loaded.map(|name| name.canonical()).collect();
+        let concerned = |name: &str| match &self.scope {
+            Scope::Repository(reference) => {
+                name.strip_prefix(&reference.repository()).is_some_and(|rest| rest.starts_with(':'))
+            }
+            Scope::Archive => loaded.contains(name),
+            Scope::Removal => !now.contains_key(name),
+        };
+        let names: BTreeSet<_> = self.before.keys().chain(now.keys()).filter(|name| concerned(name)).collect();
         let changes = names.into_iter().map(|name| (name, (self.before.get(name), now.get(name))));
         let different = changes.filter(|(_, (before, now))| before != now);
         different.map(|(name, (before, now))| (name.clone(), (before.cloned(), now.cloned()))).collect()
@@ -139,5 +156,31 @@ impl ImageWatch {
             started_at: self.started_at,
             finished_at: Some(Timestamp::now()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(pairs: &[(&str, &str)]) -> BTreeMap<String, ImageId> {
+        pairs.iter().map(|(name, id)| (format!("docker.io/library/{name}"), ImageId::new(*id))).collect()
+    }
+
+    #[test]
+    fn what_somebody_else_changes_meanwhile_is_not_counted() {
+        let before = names(&[("a:1", "old"), ("ab:1", "old"), ("gone:1", "old"), ("same:1", "old")]);
+        let now = names(&[("a:1", "new"), ("a:2", "new"), ("ab:1", "new"), ("same:1", "old")]);
+        let changed = |scope, loaded: &[&str]| {
+            let before = before.clone();
+            let (started_at, started) = (Timestamp::now(), Instant::now());
+            let watch = ImageWatch { scope, by: "me".into(), before, started_at, started, _locks: None };
+            let loaded: Vec<_> = loaded.iter().map(|name| (*name).to_owned()).collect();
+            let changed = watch.changed(&now, &loaded).into_keys();
+            changed.map(|name| name.trim_start_matches("docker.io/library/").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(Scope::Repository("a:1".parse().unwrap()), &[]), ["a:1", "a:2"]);
+        assert_eq!(changed(Scope::Archive, &["ab:1", "same:1", "<none>"]), ["ab:1"]);
+        assert_eq!(changed(Scope::Removal, &[]), ["gone:1"]);
     }
 }

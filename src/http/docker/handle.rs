@@ -17,6 +17,7 @@ use crate::http::auth::Caller;
 use crate::http::problem::{Failure, unknown_route};
 use crate::http::reply::detached;
 use crate::http::router::Http;
+use crate::usecases::image_changes::Scope;
 
 /// Answers what no other route does: as the engine would, or that there is nothing.
 pub async fn handle(State(http): State<Http>, request: Request) -> Result<Response, Failure> {
@@ -43,29 +44,37 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
     let restock = http.restock;
     if !route.changes_names() {
         let answer = restock.engine.pass(passed, body).await.map_err(Error::from)?;
-        return Ok(response(route, answer, async {}));
+        return Ok(response(route, answer, |_| async {}));
     }
+    let scope = match changed {
+        Some(reference) => Scope::Repository(reference),
+        None if route == Route::Load => Scope::Archive,
+        None => Scope::Removal,
+    };
     let by = parts.extensions.remove::<Caller>().map(|caller| caller.0).unwrap_or_default();
-    let watch = restock.watch_images(changed, by).await?;
+    let watch = restock.watch_images(scope, by).await?;
     if route.tells_progress() {
         let answer = restock.engine.pass(passed, body).await.map_err(Error::from)?;
-        return Ok(response(route, answer, async move { restock.record_images(watch).await }));
+        return Ok(response(route, answer, |loaded| async move { restock.record_images(watch, &loaded).await }));
     }
     // These are done at once, and written down also when the client does not wait for it.
     let work = async move {
         let answer = restock.engine.pass(passed, body).await?;
-        restock.record_images(watch).await;
+        restock.record_images(watch, &[]).await;
         Ok(answer)
     };
-    Ok(response(route, detached(work).await?, async {}))
+    Ok(response(route, detached(work).await?, |_| async {}))
 }
 
-/// The engine's answer for the client; `after` happens when the last message of a stream is here or the client is gone.
-fn response(
+/// The engine's answer for the client; `after` comes when the last message of a stream is here or the client is gone.
+fn response<F>(
     route: Route,
     answer: axum::http::Response<Incoming>,
-    after: impl Future<Output = ()> + Send + 'static,
-) -> Response {
+    after: impl FnOnce(Vec<String>) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (mut head, body) = answer.into_parts();
     head.headers = for_the_client(&head.headers);
     let body = if route.tells_progress() && head.status.is_success() {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,24 +16,29 @@ const LONGEST_MESSAGE: usize = 1 << 20;
 
 /// The messages of `body`, whole ones only; where the engine breaks off, an error as it would have told it is the last.
 ///
-/// When the client goes away the engine is left at once. In either case `after` comes next, and then the stream ends.
-pub fn messages(
+/// When the client goes away the engine is left at once. In either case `after` comes next, with the names that an archive
+/// has brought, and then the stream ends.
+pub fn messages<F>(
     body: Incoming,
-    after: impl Future<Output = ()> + Send + 'static,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    after: impl FnOnce(Vec<String>) -> F + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, Infallible>>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (sender, receiver) = mpsc::channel(1);
     let relay = async move {
+        let mut loaded = Vec::new();
         tokio::select! {
-            () = pass_on(body, &sender) => {}
+            () = pass_on(body, &sender, &mut loaded) => {}
             () = sender.closed() => {}
         }
-        after.await;
+        after(loaded).await;
     };
     tokio::spawn(relay.in_current_span());
     ReceiverStream::new(receiver)
 }
 
-async fn pass_on(mut body: Incoming, client: &mpsc::Sender<Result<Bytes, Infallible>>) {
+async fn pass_on(mut body: Incoming, client: &mpsc::Sender<Result<Bytes, Infallible>>, loaded: &mut Vec<String>) {
     let mut begun = BytesMut::new();
     let rest = loop {
         match body.frame().await {
@@ -45,6 +50,7 @@ async fn pass_on(mut body: Incoming, client: &mpsc::Sender<Result<Bytes, Infalli
             None => break begun.freeze(),
         }
         let whole = whole_messages(&mut begun);
+        loaded.extend(whole.split(|byte| *byte == b'\n').filter_map(loaded_name));
         if !whole.is_empty() && client.send(Ok(whole)).await.is_err() {
             return;
         }
@@ -53,6 +59,12 @@ async fn pass_on(mut body: Incoming, client: &mpsc::Sender<Result<Bytes, Infalli
         // Whoever is gone does not miss the end.
         let _ = client.send(Ok(rest)).await;
     }
+}
+
+/// The engine tells each name of an archive in a message of its own.
+fn loaded_name(message: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(message).ok()?;
+    value["stream"].as_str()?.strip_prefix("Loaded image: ").map(|name| name.trim().to_owned())
 }
 
 /// Takes everything up to the last line end: the beginning of a message must not stand before an error.
@@ -74,6 +86,16 @@ fn broken_off() -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_an_archive_are_read_from_their_messages() {
+        assert_eq!(loaded_name(br#"{"stream":"Loaded image: a/b:1\n"}"#).as_deref(), Some("a/b:1"));
+        for other in
+            [&br#"{"stream":"Loaded image ID: sha256:12\n"}"#[..], br#"{"status":"Loading layer"}"#, b"\r", b"{"]
+        {
+            assert_eq!(loaded_name(other), None);
+        }
+    }
 
     #[test]
     fn only_whole_messages_are_passed_on() {

@@ -171,14 +171,14 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
         ("GET", "images", name, "json") => image(things, name),
         ("POST", "images", "create", _) => {
             things.publish(&format!("{}:{}", value("fromImage").unwrap(), value("tag").unwrap()), "pulled", Life::Runs);
-            messages("Status: Downloaded newer image")
+            messages("status", "Status: Downloaded newer image")
         }
         // What real archives say in their manifest: `reference label`.
         ("POST", "images", "load", _) => {
             let archive = String::from_utf8(body.to_vec()).unwrap();
             let (reference, label) = archive.split_once(' ').unwrap();
             things.publish(reference, label, Life::Runs);
-            messages(&format!("Loaded image: {reference}"))
+            messages("stream", &format!("Loaded image: {reference}\n"))
         }
         ("POST", "images", name, "tag") => tag(things, name, value("repo").unwrap(), value("tag").unwrap()),
         ("DELETE", "images", name, verb) => {
@@ -199,8 +199,8 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
     }
 }
 
-fn messages(status: &str) -> Response {
-    ([("content-type", "application/json")], format!("{}\r\n", json!({ "status": status }))).into_response()
+fn messages(key: &str, said: &str) -> Response {
+    ([("content-type", "application/json")], format!("{}\r\n", json!({ key: said }))).into_response()
 }
 
 fn missing(kind: &str, name: &str) -> Response {
