@@ -232,7 +232,12 @@ impl ServiceChange {
     pub fn from_to(&self) -> String {
         match (&self.version_from, &self.version_to) {
             (Some(from), Some(to)) if from != to => format!("{from} → {to}"),
-            _ => format!("{} → {}", self.short_from(), short(&self.to)),
+            _ => {
+                // A reference may have meant nothing, or mean nothing any more.
+                let [from, to] = [self.short_from(), short(&self.to)]
+                    .map(|image| if image.is_empty() { "nothing".to_owned() } else { image });
+                format!("{from} → {to}")
+            }
         }
     }
 

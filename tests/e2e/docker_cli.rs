@@ -221,6 +221,11 @@ both_engines! {
         let history = cli.case.get(&format!("/api/apps/{}/history", cli.case.app)).expect(200);
         let to: Vec<_> = history.as_array().unwrap().iter().map(|job| job["result"]["services"][0]["to"].as_str().unwrap().to_owned()).collect();
         assert_eq!(to, [old, id(&other), String::new(), id(&other)]);
+        let told = cli.case.restock(&["history", &cli.case.app]).output().unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        for words in ["image_change", "by 127.0.0.1", "→ nothing", "nothing →"] {
+            assert!(told.contains(words), "{words} in {told}");
+        }
         assert_eq!(cli.case.update().expect(200)["outcome"], "unchanged");
     };
 
