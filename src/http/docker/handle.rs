@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::query::Query;
 use super::relay;
-use super::table::{Found, Route, find, is_engine_path};
+use super::table::{Found, Route, find, is_engine_path, refusal};
 use crate::adapters::engine::Passed;
 use crate::config::DockerApi;
 use crate::error::{Error, Kind};
@@ -31,7 +31,7 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
     let query = Query::of(parts.uri.query().unwrap_or_default());
     let changed = query.check(route)?;
     if route == Route::InspectContainer {
-        return Err(Error::new(Kind::NotFound, "not_a_container_route", format!("No such container: {name}")).into());
+        return Err(refusal(format!("No such container: {name}"), Kind::NotFound).into());
     }
     let passed = Passed {
         method: parts.method,
@@ -90,8 +90,7 @@ fn is_on(open: DockerApi) -> Result<(), Error> {
         return Ok(());
     }
     let message = "Docker's image routes are off here";
-    Err(Error::new(Kind::Forbidden, "docker_api_off", message)
-        .hint("start Restock with `--docker-api read-only` or `--docker-api full`"))
+    Err(refusal(message, Kind::Forbidden).hint("start Restock with `--docker-api read-only` or `--docker-api full`"))
 }
 
 fn is_open(open: DockerApi, route: Route) -> Result<(), Error> {
@@ -99,7 +98,7 @@ fn is_open(open: DockerApi, route: Route) -> Result<(), Error> {
         return Ok(());
     }
     let message = "Docker's image routes are open for reading only";
-    Err(Error::new(Kind::Forbidden, "docker_api_read_only", message).hint("start Restock with `--docker-api full`"))
+    Err(refusal(message, Kind::Forbidden).hint("start Restock with `--docker-api full`"))
 }
 
 /// What the engine may learn of a request's headers. Least of all the key that opened this service.

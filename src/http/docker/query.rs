@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::table::{Route, bad_reference, check_image_name};
+use super::table::{Route, bad_reference, check_image_name, refusal};
 use crate::domain::image::{ImageReference, ReferenceError};
 use crate::error::{Error, Kind};
 
@@ -32,7 +32,7 @@ impl Query {
             Route::Push if !self.value("tag").is_empty() => drop(target("x", self.value("tag"))?),
             // The engine answers a negative limit with 200 and an empty body.
             Route::Search if self.value("limit").parse().is_ok_and(|limit: i64| limit < 0) => {
-                return Err(Error::new(Kind::Invalid, "bad_limit", "invalid limit specified"));
+                return Err(refusal("invalid limit specified", Kind::Invalid));
             }
             Route::SaveSeveral if self.values("names").all(str::is_empty) => return Err(blank()),
             Route::SaveSeveral => self.values("names").try_for_each(check_image_name)?,
@@ -51,7 +51,7 @@ impl Query {
             (image, ..) => {
                 let pulled = target(image, self.value("tag"))?;
                 if pulled.repository() == "docker.io/library/scratch" {
-                    return Err(Error::new(Kind::Forbidden, "reserved_name", "'scratch' is a reserved name"));
+                    return Err(refusal("'scratch' is a reserved name", Kind::Forbidden));
                 }
                 Ok(Some(pulled))
             }
@@ -74,11 +74,11 @@ fn target(repository: &str, tag: &str) -> Result<ImageReference, Error> {
         _ => ':',
     };
     let whole = format!("{}{sign}{tag}", named.repository()).parse();
-    whole.map_err(|_: ReferenceError| Error::new(Kind::Invalid, "bad_tag", "invalid tag format"))
+    whole.map_err(|_: ReferenceError| refusal("invalid tag format", Kind::Invalid))
 }
 
 fn blank() -> Error {
-    Error::new(Kind::Invalid, "blank_name", "image name cannot be blank")
+    refusal("image name cannot be blank", Kind::Invalid)
 }
 
 #[cfg(test)]

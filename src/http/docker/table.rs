@@ -141,7 +141,7 @@ pub fn find(method: &Method, raw: &str) -> Result<Found, Error> {
             "{method} {raw} is not supported: Restock serves images, pull, push, tag, rmi, history, search, save, load, \
              import, image inspect, image prune, version and info, and nothing else of the engine"
         );
-        return Err(Error::new(Kind::Forbidden, "not_an_image_route", message));
+        return Err(refusal(message, Kind::Forbidden));
     };
     let name = if pattern.contains(NAME) { decode(raw_name)? } else { String::new() };
     if pattern.contains(NAME) && route != Route::InspectContainer {
@@ -186,13 +186,13 @@ fn decode(raw: &str) -> Result<String, Error> {
             _ => {
                 let raw: String = raw.chars().take(200).collect();
                 let message = format!("invalid reference format: `{raw}` has an encoded character that no name has");
-                return Err(Error::new(Kind::Invalid, "bad_reference", message));
+                return Err(refusal(message, Kind::Invalid));
             }
         }
         name.push_str(&part[2..]);
     }
     if name.trim().is_empty() {
-        return Err(Error::new(Kind::Invalid, "blank_name", "image name cannot be blank"));
+        return Err(refusal("image name cannot be blank", Kind::Invalid));
     }
     Ok(name)
 }
@@ -206,9 +206,14 @@ pub fn check_image_name(name: &str) -> Result<(), Error> {
     }
 }
 
+/// What Restock refuses here itself. It is told in the engine's shape, which has no room for a code.
+pub fn refusal(message: impl Into<String>, kind: Kind) -> Error {
+    Error::new(kind, "docker_api", message)
+}
+
 /// The refusal of a text that is no reference.
 pub fn bad_reference(error: &ReferenceError) -> Error {
-    Error::new(Kind::Invalid, "bad_reference", error.to_string())
+    refusal(error.to_string(), Kind::Invalid)
 }
 
 #[cfg(test)]
