@@ -22,7 +22,7 @@ pub fn save_and_load() {
     output(Command::new("tar").args(["-C", dir.to_str().unwrap(), "-cf", &file("root.tar"), "noise"]));
     case.docker(&["import", &file("root.tar"), &image]);
     case.docker(&["save", "--output", &file("image.tar"), &image]);
-    case.serve_with(&["--docker-api", "full", "--log", "warn"]);
+    case.serve_with(&["--docker-api", "full"]);
     let idle = case.memory();
     let docker = |host: Option<&str>| {
         let mut command = case.world.command("docker");
