@@ -8,3 +8,4 @@ pub mod lock;
 pub mod notifier;
 pub mod registry;
 pub mod store;
+pub mod systemd;

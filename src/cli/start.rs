@@ -12,6 +12,7 @@ use crate::adapters::lock::Locks;
 use crate::adapters::notifier::Notifier;
 use crate::adapters::registry::{Registry, RegistryOptions};
 use crate::adapters::store::Store;
+use crate::adapters::systemd::Systemd;
 use crate::config::{LogFormat, Settings};
 use crate::error::Error;
 use crate::usecases::freshness::Freshness;
@@ -56,5 +57,6 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             Notifier::new(settings.notify.clone(), settings.child_environment().clone()),
             Pace::default(),
         ),
+        systemd: Systemd::new(settings.dbus.clone()),
     }))
 }

@@ -22,6 +22,9 @@ pub struct CommonOptions {
     /// The Docker engine, unix:///path or tcp://host:port [default: $DOCKER_HOST, the current context, the usual socket]
     #[arg(long, global = true, value_name = "URL")]
     pub docker_host: Option<String>,
+    /// The bus of the systemd that runs units of containers: system, user or an address [default: system for root, else user]
+    #[arg(long, global = true, value_name = "BUS")]
+    pub dbus: Option<String>,
     /// What is logged, a tracing filter: error, warn, info, debug, trace, restock=debug,… [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,

@@ -15,6 +15,8 @@ use crate::adapters::engine::DockerHost;
 use crate::adapters::notifier::Receiver;
 use crate::domain::window::Window;
 
+/// From the D-Bus specification.
+const SYSTEM_BUS: &str = "unix:path=/var/run/dbus/system_bus_socket";
 const MAX_CONCURRENCY: usize = 64;
 
 /// How log lines are written.
@@ -35,6 +37,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// The engine, for this process and its children.
     pub docker_host: DockerHost,
+    /// The address of the bus that systemd is on.
+    pub dbus: String,
     /// A tracing filter that has been checked.
     pub log: String,
     pub log_format: LogFormat,
@@ -84,6 +88,7 @@ impl Settings {
             data: sources.path("data").or_else(|| default_data(sources)).unwrap_or_default(),
             child_environment: sources.env.for_children(&docker_host),
             docker_host,
+            dbus: bus(sources),
             log: sources.parse("log", log_filter).unwrap_or_else(|| "info".into()),
             log_format: sources.parse("log-format", log_format).unwrap_or(LogFormat::Text),
             health_timeout: sources.parse("health-timeout", positive).unwrap_or(Duration::from_secs(60)),
@@ -111,6 +116,22 @@ impl Settings {
     /// Where programs are looked for; the children's `PATH`.
     pub fn search_path(&self) -> &OsStr {
         self.child_environment.get("PATH").unwrap_or_default()
+    }
+}
+
+/// As other programs find it: a variable names the bus, or it is in the usual place.
+fn bus(sources: &mut Sources<'_>) -> String {
+    let chosen = sources.text("dbus");
+    let own = if rustix::process::geteuid().is_root() { "system" } else { "user" };
+    let variable = |name: &str| sources.env.get(name).map(|value| value.to_string_lossy().into_owned());
+    match chosen.as_deref().unwrap_or(own) {
+        "system" => variable("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|| SYSTEM_BUS.into()),
+        "user" => variable("DBUS_SESSION_BUS_ADDRESS").unwrap_or_else(|| {
+            let user = rustix::process::geteuid().as_raw();
+            let dir = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{user}"));
+            format!("unix:path={dir}/bus")
+        }),
+        address => address.to_owned(),
     }
 }
 

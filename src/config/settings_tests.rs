@@ -118,3 +118,16 @@ fn a_variable_that_is_no_text_is_a_mistake() {
     let mistakes = Settings::resolve(&CommonOptions::default(), &env).unwrap_err();
     assert_eq!(mistakes, ["--log (RESTOCK_LOG): is not valid UTF-8"]);
 }
+
+#[test]
+fn the_bus_is_where_a_variable_says_or_where_it_usually_is() {
+    let bus = |dbus: Option<&str>, env: &[(&str, &str)]| {
+        let common = CommonOptions { dbus: dbus.map(Into::into), data: Some("/d".into()), ..Default::default() };
+        Settings::resolve(&common, &env.iter().copied().collect()).unwrap().dbus
+    };
+    assert_eq!(bus(Some("system"), &[]), "unix:path=/var/run/dbus/system_bus_socket");
+    assert_eq!(bus(Some("system"), &[("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/s")]), "unix:path=/s");
+    assert_eq!(bus(Some("user"), &[("XDG_RUNTIME_DIR", "/run/user/7")]), "unix:path=/run/user/7/bus");
+    assert_eq!(bus(Some("user"), &[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/u")]), "unix:path=/u");
+    assert_eq!(bus(None, &[("RESTOCK_DBUS", "unix:path=/own")]), "unix:path=/own");
+}

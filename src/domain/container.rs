@@ -92,6 +92,8 @@ pub struct Container {
     pub version: Option<String>,
     /// `org.opencontainers.image.source`, likewise.
     pub source: Option<String>,
+    /// The systemd unit that runs it, from the label `PODMAN_SYSTEMD_UNIT`.
+    pub unit: Option<String>,
     /// `container:<id>` of another container whose network this one lives in.
     pub network_of: Option<String>,
 }

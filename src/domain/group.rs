@@ -76,6 +76,7 @@ mod tests {
             authfile: None,
             version: None,
             source: None,
+            unit: None,
             network_of: None,
         }
     }

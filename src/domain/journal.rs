@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::{ProjectName, ServiceName};
 use super::image::ImageId;
+use super::job::ServiceChange;
 use super::plan::Change;
 
 /// The state of an app before its update, and what the update is about to do.
@@ -59,9 +60,68 @@ pub struct ContainerJournal {
     pub connect: Vec<(String, serde_json::Value)>,
 }
 
+/// What is written down before a systemd unit is restarted so that its container runs another image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitJournal {
+    pub unit: String,
+    /// The container's name.
+    pub name: String,
+    pub old_image: ImageId,
+    pub new_image: ImageId,
+    pub change: ServiceChange,
+    /// A failure is taken back.
+    pub rollback: bool,
+}
+
+/// What is written down before a container outside Compose is changed, by whichever way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StandaloneJournal {
+    Container(Box<ContainerJournal>),
+    Unit(Box<UnitJournal>),
+}
+
 impl Journal {
     /// The services that were up and stay up; all others are left as they were found.
     pub fn running(&self) -> BTreeSet<&ServiceName> {
         self.before.iter().filter(|(_, before)| before.running).map(|(name, _)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::job::OneOrMany;
+    use serde_json::json;
+
+    #[test]
+    fn the_two_journals_of_containers_are_told_apart() {
+        let image = |letters: &str| ImageId::new(format!("sha256:{}", letters.repeat(32)));
+        let change = ServiceChange {
+            service: ServiceName::new("web"),
+            from: OneOrMany::One(image("1a")),
+            to: image("2b").to_string(),
+            tag: "web".into(),
+            version_from: None,
+            version_to: None,
+            source: None,
+        };
+        let unit = UnitJournal {
+            unit: "web.service".into(),
+            name: "web".into(),
+            old_image: image("1a"),
+            new_image: image("2b"),
+            change,
+            rollback: true,
+        };
+        let read = |value| serde_json::from_value::<StandaloneJournal>(value).unwrap();
+        assert_eq!(read(json!(unit)), StandaloneJournal::Unit(Box::new(unit)));
+        // As a version without units wrote it.
+        let container = read(json!({
+            "old_id": "a", "name": "web", "fresh_name": "n", "parked_name": "o", "restart_policy": {"Name": "no"},
+            "running": true, "grace": 10, "auto_remove": false, "reference": "web", "old_image": image("1a"),
+            "new_image": image("2b"), "version_from": null, "version_to": null, "body": {}, "connect": [],
+        }));
+        assert!(matches!(container, StandaloneJournal::Container(_)));
     }
 }

@@ -20,6 +20,7 @@ use crate::adapters::compose::{Compose, Locator};
 use crate::adapters::engine::Engine;
 use crate::adapters::lock::Locks;
 use crate::adapters::store::Store;
+use crate::adapters::systemd::Systemd;
 use crate::domain::container::Container;
 use crate::domain::hold::{Candidate, HeldBack};
 use crate::domain::window::Window;
@@ -63,6 +64,7 @@ pub struct Parts {
     pub locks: Locks,
     pub freshness: Freshness,
     pub notifying: Notifying,
+    pub systemd: Systemd,
 }
 
 /// The service's parts. Cheap to share.
@@ -80,6 +82,7 @@ pub struct Restock {
     pub inventory: Inventory,
     pub metrics: Metrics,
     pub notifying: Notifying,
+    pub systemd: Systemd,
     /// The container this process runs in, if it runs in one.
     own_container: Option<String>,
     /// Fires when the service shuts down.
@@ -90,10 +93,11 @@ impl Restock {
     /// Puts the parts together; contacts nothing.
     pub fn new(parts: Parts) -> Arc<Self> {
         let events = Events::new();
-        let Parts { limits, apps, engine, locator, store, locks, freshness, notifying } = parts;
+        let Parts { limits, apps, engine, locator, store, locks, freshness, notifying, systemd } = parts;
         Arc::new(Self {
             freshness,
             notifying,
+            systemd,
             resolver: Resolver::default(),
             inventory: Inventory::default(),
             metrics: Metrics::default(),

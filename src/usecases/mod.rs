@@ -29,5 +29,6 @@ mod apply;
 mod old_images;
 mod prove;
 mod relay;
+mod update_unit;
 
 pub use context::{Limits, Parts, Restock};

@@ -9,12 +9,13 @@ use super::jobs::Running;
 use super::resolve::{check_directory, config, containers_of, redactor};
 use super::update_app::{give_up, patience, service_changes, settings};
 use super::update_container::settle_container;
+use super::update_unit::settle_unit;
 use crate::adapters::compose::ProjectCall;
 use crate::adapters::engine::{Engine, EngineError};
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::hook::Hook;
 use crate::domain::job::{Job, JobResult, Kind, Outcome, State, Step};
-use crate::domain::journal::Journal;
+use crate::domain::journal::{Journal, StandaloneJournal};
 use crate::error::Error;
 
 /// Compose names a replacement `<12 hex>_<name>` until the original is gone.
@@ -51,9 +52,10 @@ pub(super) async fn settle(running: &Running, was: &Job) -> Result<JobResult, Er
     let restock = &running.restock;
     let step = was.step.unwrap_or(Step::Resolve);
     if was.kind == Kind::ContainerUpdate {
-        return match restock.store.journal(&was.id).await? {
-            Some(journal) if step.touches_containers() => settle_container(running, was, &journal).await,
-            _ => Ok(report(running, None, "nothing had been touched", started)),
+        return match restock.store.journal(&was.id).await?.filter(|_| step.touches_containers()) {
+            Some(StandaloneJournal::Container(journal)) => settle_container(running, was, &journal).await,
+            Some(StandaloneJournal::Unit(journal)) => settle_unit(running, was, &journal).await,
+            None => Ok(report(running, None, "nothing had been touched", started)),
         };
     }
     let journal = restock.store.journal::<Journal>(&was.id).await?;

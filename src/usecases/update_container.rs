@@ -9,6 +9,7 @@ use super::apply::KEEP;
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
 use super::prove::{Patience, prove_one};
+use super::update_unit::UnitRestart;
 use crate::adapters::compose::pull_problem;
 use crate::adapters::engine::{Engine, EngineError, PullEvent};
 use crate::adapters::store::{BadImage, container_owner};
@@ -85,8 +86,9 @@ impl Restock {
                 refused("swarm", format!("{name} is a task of a Swarm service")).hint("use `docker service update`")
             );
         }
-        if !labels["PODMAN_SYSTEMD_UNIT"].is_null() {
-            return Err(refused("systemd_unit", format!("{name} is run by a systemd unit")).hint("restart the unit"));
+        if let Some(unit) = container.unit.as_ref().filter(|_| !container.state.is_up()) {
+            return Err(refused("not_running", format!("{name} is run by the systemd unit {unit}, and does not run"))
+                .hint(format!("systemctl start {unit}")));
         }
         if container.state == ContainerState::Paused {
             return Err(refused("paused", format!("container {name} is paused")).hint(format!("docker unpause {name}")));
@@ -125,6 +127,10 @@ async fn update(
         image.ok_or_else(|| Error::new(ErrorKind::Upstream, "no_such_image", format!("{reference} is not here")))?;
     if runs(container, &image, None) {
         return Ok(report(running, Outcome::Unchanged, None, None, started));
+    }
+    if let Some(unit) = &container.unit {
+        let restart = UnitRestart { unit, container, reference, rollback: !options.no_rollback };
+        return restart.run(running, image, started).await;
     }
     let journal = plan(running, container, inspected, reference, &image.id, image.version).await?;
     running.handle.begin_touching()?;
@@ -290,14 +296,14 @@ fn left_as_it_is(journal: &ContainerJournal, reason: &str, change: ServiceChange
 }
 
 /// Remembers the new image as one that schedules leave alone.
-async fn remember_bad(running: &Running, journal: &ContainerJournal) -> Result<(), Error> {
+pub(super) async fn remember_bad(running: &Running, change: &ServiceChange, image_id: &ImageId) -> Result<(), Error> {
     let restock = &running.restock;
-    let image = restock.engine.image(journal.new_image.as_str()).await?;
+    let image = restock.engine.image(image_id.as_str()).await?;
     let bad = BadImage {
-        owner: container_owner(&journal.name),
-        service: ServiceName::new(journal.name.as_str()),
-        reference: journal.reference.clone(),
-        image_id: journal.new_image.clone(),
+        owner: container_owner(change.service.as_str()),
+        service: change.service.clone(),
+        reference: change.tag.clone(),
+        image_id: image_id.clone(),
         digests: image.map(|image| image.repo_digests).unwrap_or_default(),
         job: running.handle.id.clone(),
         since: jiff::Timestamp::now(),
@@ -306,7 +312,7 @@ async fn remember_bad(running: &Running, journal: &ContainerJournal) -> Result<(
 }
 
 async fn give_up(running: &Running, journal: &ContainerJournal, reason: &str, change: ServiceChange) -> Error {
-    if let Err(error) = remember_bad(running, journal).await {
+    if let Err(error) = remember_bad(running, &change, &journal.new_image).await {
         tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
     }
     running.warn(&format!("the update failed, the previous container is brought back: {reason}"));
@@ -404,7 +410,7 @@ fn change_of(journal: &ContainerJournal) -> ServiceChange {
     }
 }
 
-fn report(
+pub(super) fn report(
     running: &Running,
     outcome: Outcome,
     change: Option<ServiceChange>,

@@ -16,13 +16,13 @@ fn alone(kind: Kind, name: &str, options: &[&str], words: &[&str]) -> (Case, Str
     (case, name)
 }
 
-fn inspect(case: &Case, name: &str) -> Value {
+pub fn inspect(case: &Case, name: &str) -> Value {
     let text = case.world.command("docker").args(["inspect", name]).output().unwrap().stdout;
     serde_json::from_slice::<Value>(&text).unwrap()[0].clone()
 }
 
 /// Updates a container and waits for the end of its job.
-fn update(case: &Case, name: &str) -> Value {
+pub fn update(case: &Case, name: &str) -> Value {
     let answer = case.post(&format!("/api/images/{name}/update")).expect(200);
     assert_eq!(answer, serde_json::json!({"status": "updating"}));
     let job = case.wait_for("the job", || {

@@ -21,6 +21,7 @@ mod freshness;
 mod hooks;
 mod page;
 mod rolling_back;
+mod units;
 mod updating;
 mod world;
 

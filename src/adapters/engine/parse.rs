@@ -19,6 +19,7 @@ const SERVICE: &str = "com.docker.compose.service";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const NUMBER: &str = "com.docker.compose.container-number";
+const UNIT: &str = "PODMAN_SYSTEMD_UNIT";
 const AUTHFILE: &str = "io.containers.autoupdate.authfile";
 const VERSION: &str = "org.opencontainers.image.version";
 const SOURCE: &str = "org.opencontainers.image.source";
@@ -43,6 +44,7 @@ pub fn listed_container(value: &Value) -> Option<Container> {
         authfile: text(&value["Labels"][AUTHFILE]),
         version: text(&value["Labels"]["org.opencontainers.image.version"]),
         source: text(&value["Labels"]["org.opencontainers.image.source"]),
+        unit: text(&value["Labels"][UNIT]),
         network_of: value["HostConfig"]["NetworkMode"]
             .as_str()
             .and_then(|mode| mode.strip_prefix("container:"))

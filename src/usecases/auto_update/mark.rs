@@ -157,7 +157,7 @@ impl Marks {
         if let Err(reason) = can_follow(&image, local) {
             return self.errors.push(format!("{name}: {reason}"));
         }
-        let unit = Unit::Other(name.clone());
+        let unit = container.unit.clone().map_or_else(|| Unit::Other(name.clone()), Unit::Systemd);
         let container = container.clone();
         self.marked.push(Marked { container, service: None, unit, image, policy, local, platform: None });
     }

@@ -11,6 +11,7 @@ use restock::adapters::lock::Locks;
 use restock::adapters::notifier::Notifier;
 use restock::adapters::registry::{Registry, RegistryOptions};
 use restock::adapters::store::Store;
+use restock::adapters::systemd::Systemd;
 use restock::config::{CommonOptions, DockerApi, Environment, Secret, Settings};
 use restock::domain::access::Rights;
 use restock::http::{Http, router};
@@ -89,6 +90,7 @@ impl Service {
                 Notifier::new(settings.notify.clone(), settings.child_environment().clone()),
                 Pace { first: Duration::from_millis(20), ..Pace::default() },
             ),
+            systemd: Systemd::new(settings.dbus.clone()),
             store: store.clone(),
         });
         let login = options.login.map(|(user, password)| (user.to_owned(), Secret::new(password)));

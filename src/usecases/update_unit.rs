@@ -1,0 +1,206 @@
+//! The update of a container that a systemd unit runs: the unit makes it anew when it is restarted, so nobody else may.
+
+use std::time::Instant;
+
+use super::apply::{KEEP, retag};
+use super::jobs::Running;
+use super::prove::{Patience, prove_one};
+use super::update_container::{remember_bad, report};
+use crate::adapters::store::container_owner;
+use crate::adapters::systemd::SystemdError;
+use crate::domain::app::ServiceName;
+use crate::domain::container::{Container, LocalImage};
+use crate::domain::image::ImageId;
+use crate::domain::job::{Job, JobResult, OneOrMany, Outcome, ServiceChange, Step};
+use crate::domain::journal::UnitJournal;
+use crate::domain::proof::{Expectation, ExpectedImage};
+use crate::error::{Attempt, Error, Kind};
+
+/// A unit whose container is to run another image.
+pub(super) struct UnitRestart<'a> {
+    pub unit: &'a str,
+    pub container: &'a Container,
+    /// What the container was made from; it means the new image by now.
+    pub reference: &'a str,
+    /// A failure is taken back.
+    pub rollback: bool,
+}
+
+impl UnitRestart<'_> {
+    /// Restarts the unit, and proves that its container runs `image` and works.
+    pub async fn run(self, running: &Running, image: LocalImage, started: Instant) -> Result<JobResult, Error> {
+        let restock = &running.restock;
+        let old_image = self.container.image_id.clone();
+        let old = restock.engine.image(old_image.as_str()).await?;
+        let change = ServiceChange {
+            service: ServiceName::new(self.container.name.as_str()),
+            from: OneOrMany::One(old_image.clone()),
+            to: image.id.to_string(),
+            tag: self.reference.to_owned(),
+            version_from: old.and_then(|old| old.version),
+            version_to: image.version,
+            source: image.source,
+        };
+        let journal = UnitJournal {
+            unit: self.unit.to_owned(),
+            name: self.container.name.clone(),
+            old_image,
+            new_image: image.id,
+            change: change.clone(),
+            rollback: self.rollback,
+        };
+        running.handle.begin_touching()?;
+        restock.store.write_journal(&running.handle.id, Step::Apply, &journal).await?;
+        running.tell_step(Step::Apply);
+        let warning = protect(running, &journal).await?;
+        match restart(running, &journal, &journal.new_image).await {
+            Ok(()) => {
+                let owner = container_owner(&journal.name);
+                if let Err(error) = restock.store.forget_bad(&owner, &change.service).await {
+                    tracing::error!(%error, "an image that works now is still remembered as bad");
+                }
+                let mut result = report(running, Outcome::Updated, Some(change), None, started);
+                result.warnings.extend(warning);
+                Ok(result)
+            }
+            Err(NotRestarted::Untouched(error)) => Err(untouched(running, &journal, &error).await),
+            Err(NotRestarted::Failed(reason)) => Err(give_up(running, &journal, &reason).await),
+        }
+    }
+}
+
+/// Why the unit's container does not run what it should.
+enum NotRestarted {
+    /// systemd has not even begun.
+    Untouched(SystemdError),
+    Failed(String),
+}
+
+impl NotRestarted {
+    fn reason(self) -> String {
+        match self {
+            Self::Untouched(error) => error.to_string(),
+            Self::Failed(reason) => reason,
+        }
+    }
+}
+
+/// Gives the old image a second name, so that no clean-up takes it. A sentence when it is gone already.
+async fn protect(running: &Running, journal: &UnitJournal) -> Result<Option<String>, Error> {
+    let keep = format!("{KEEP}/container/{}", journal.name.to_ascii_lowercase());
+    match running.restock.engine.tag(&journal.old_image, &keep, running.handle.id.as_str()).await {
+        Ok(()) => Ok(None),
+        Err(error) if error.is_not_found() => {
+            let warning = "the former image has been removed from the engine: this update cannot be taken back";
+            running.warn(warning);
+            Ok(Some(warning.to_owned()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn restart(running: &Running, journal: &UnitJournal, image: &ImageId) -> Result<(), NotRestarted> {
+    tracing::info!(unit = journal.unit, "restarting the unit");
+    running.restock.systemd.restart(&journal.unit).await.map_err(|error| {
+        if error.touched() { NotRestarted::Failed(error.to_string()) } else { NotRestarted::Untouched(error) }
+    })?;
+    if running.handle.job().step == Some(Step::Apply) {
+        running.step(Step::Verify).await.map_err(|error| NotRestarted::Failed(error.to_string()))?;
+    }
+    prove(running, journal, image).await.map_err(NotRestarted::Failed)
+}
+
+/// The unit's container may have another ID and even another name now.
+async fn prove(running: &Running, journal: &UnitJournal, image: &ImageId) -> Result<(), String> {
+    let restock = &running.restock;
+    let containers = restock.engine.containers().await.map_err(|error| error.to_string())?;
+    let of_unit = |container: &&Container| container.unit.as_ref() == Some(&journal.unit);
+    let named = containers.iter().filter(of_unit).find(|container| container.name == journal.name);
+    let found = named.or_else(|| containers.iter().filter(of_unit).find(|container| container.image_id == *image));
+    let Some(container) = found else {
+        return Err(format!("the unit {} has no container", journal.unit));
+    };
+    let patience = Patience { health_timeout: restock.limits.health_timeout, settle: restock.limits.settle };
+    let expected =
+        Expectation { image: Some(ExpectedImage { id: image.clone(), manifest: None }), up: true, completes: false };
+    let name = ServiceName::new(journal.name.as_str());
+    let proven = prove_one(&restock.engine, &container.id, &name, &expected, patience).await;
+    proven.map_err(|unproven| format!("{} does not work: {}", journal.name, unproven.reason))
+}
+
+/// The unit was not restarted: the reference means the old image again, as before, and nothing else has changed.
+async fn untouched(running: &Running, journal: &UnitJournal, error: &SystemdError) -> Error {
+    if let Err(error) = retag(&running.restock.engine, &journal.old_image, &journal.change.tag).await {
+        tracing::warn!(error, "the reference still means the new image: the next start of the unit takes it");
+    }
+    let (kind, code, hint) = match error {
+        SystemdError::NoBus { .. } | SystemdError::NoSystemd { .. } => (
+            Kind::Unavailable,
+            "systemd_unreachable",
+            "name the bus with --dbus; in a container, mount its socket".to_owned(),
+        ),
+        SystemdError::Denied { unit } => (
+            Kind::Conflict,
+            "systemd_denied",
+            format!(
+                "allow org.freedesktop.systemd1.manage-units for {unit} in polkit, or run Restock as the unit's owner"
+            ),
+        ),
+        _ => (Kind::Conflict, "systemd_refused", format!("see `systemctl status {}`", journal.unit)),
+    };
+    let message = format!("{} was not updated: {error}; nothing was touched", journal.name);
+    Error::new(kind, code, message).hint(hint).service(&journal.name)
+}
+
+async fn give_up(running: &Running, journal: &UnitJournal, reason: &str) -> Error {
+    if let Err(error) = remember_bad(running, &journal.change, &journal.new_image).await {
+        tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
+    }
+    let name = &journal.name;
+    let failed = |outcome, code, message| {
+        let error = Error::new(Kind::Internal, code, message).service(name);
+        let error = error.hint(format!("see `systemctl status {}`", journal.unit));
+        Error { attempt: Some(Attempt { outcome, services: vec![journal.change.clone()] }), ..error }
+    };
+    if !journal.rollback {
+        let message = format!("the update of {name} failed and was left as it is: {reason}");
+        return failed(Outcome::Failed, "update_failed", message);
+    }
+    running.warn(&format!("the update failed, the previous image is brought back: {reason}"));
+    match take_back(running, journal).await {
+        Ok(()) => {
+            let message = format!("the update of {name} failed and was taken back: {reason}");
+            failed(Outcome::RolledBack, "rolled_back", message)
+        }
+        Err(second) => {
+            let message = format!("the update of {name} failed ({reason}), and so did taking it back: {second}");
+            failed(Outcome::Failed, "rollback_failed", message)
+        }
+    }
+}
+
+async fn take_back(running: &Running, journal: &UnitJournal) -> Result<(), String> {
+    if let Err(error) = running.step(Step::RollBack).await {
+        tracing::error!(%error, "the step could not be written down; the rollback goes on");
+    }
+    retag(&running.restock.engine, &journal.old_image, &journal.change.tag).await?;
+    restart(running, journal, &journal.old_image).await.map_err(NotRestarted::reason)
+}
+
+/// Finishes or takes back the restart that a process left in the middle.
+pub(super) async fn settle_unit(running: &Running, was: &Job, journal: &UnitJournal) -> Result<JobResult, Error> {
+    let started = Instant::now();
+    let ended = |change, what: &str| {
+        let mut result = report(running, Outcome::Interrupted, change, None, started);
+        result.warnings.push(format!("the process ended in the middle of this job; {what}"));
+        result
+    };
+    if was.step != Some(Step::RollBack) && prove(running, journal, &journal.new_image).await.is_ok() {
+        return Ok(ended(Some(journal.change.clone()), "what was begun has been finished"));
+    }
+    take_back(running, journal).await.map_err(|reason| {
+        let message = format!("the interrupted update of {} could not be taken back: {reason}", journal.name);
+        Error::new(Kind::Internal, "rollback_failed", message)
+    })?;
+    Ok(ended(None, "what was begun has been taken back"))
+}
