@@ -6,6 +6,7 @@ mod check;
 mod history;
 mod notify;
 mod output;
+mod package_files;
 mod progress;
 mod serve;
 mod start;
@@ -64,6 +65,12 @@ enum Command {
     History(HistoryArgs),
     /// Print the API's description (OpenAPI 3.1)
     Openapi,
+    /// Write manual pages and completions, as a package has them
+    #[command(hide = true)]
+    PackageFiles {
+        /// The package's root
+        root: std::path::PathBuf,
+    },
 }
 
 /// What `restock check` takes.
@@ -161,6 +168,7 @@ impl Cli {
     pub async fn run(self) -> ExitCode {
         match &self.command {
             Command::Serve(options) => return serve::serve(&self.common, options).await,
+            Command::PackageFiles { root } => return package_files::write(root),
             Command::Openapi => {
                 output::json(&crate::http::openapi());
                 return ExitCode::SUCCESS;
@@ -177,7 +185,7 @@ impl Cli {
             Err(error) => return output::failed(&error, self.json),
         };
         let code = match &self.command {
-            Command::Serve(_) | Command::Openapi => ExitCode::FAILURE,
+            Command::Serve(_) | Command::Openapi | Command::PackageFiles { .. } => ExitCode::FAILURE,
             Command::Apps => apps::apps(&restock, self.json).await,
             Command::Check(args) => check::check(&restock, args, self.json).await,
             Command::Update(args) => update::update(&restock, args, self.json).await,

@@ -19,6 +19,7 @@ mod engine_gone;
 mod failing;
 mod freshness;
 mod hooks;
+mod package;
 mod page;
 mod rolling_back;
 mod units;
