@@ -1,10 +1,13 @@
-//! `restock apps`.
+//! `restock apps`, and the apps that other commands name.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::output::{failed, json, print, table, time};
+use super::output::{failed, json, note, print, say, table};
+use super::words::{time, word};
 use crate::domain::policy::Policy;
+use crate::error::Error;
 use crate::usecases::Restock;
 use crate::usecases::auto_update::ScheduleView;
 use crate::views::AppView;
@@ -15,12 +18,11 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
         Ok(apps) => apps.iter().map(AppView::from).collect(),
         Err(error) => return failed(&error, as_json),
     };
+    if apps.is_empty() {
+        return none_there(restock, as_json);
+    }
     if as_json {
         json(&apps);
-        return ExitCode::SUCCESS;
-    }
-    if apps.is_empty() {
-        println!("no apps in {}", restock.apps.root().display());
         return ExitCode::SUCCESS;
     }
     let schedule = match restock.schedule().await {
@@ -41,7 +43,7 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
     print(&rows);
     for app in &apps {
         if let Some(error) = &app.error {
-            eprintln!("{}: {error}", app.name);
+            note(format_args!("{}: {error}", app.name));
         }
     }
     ExitCode::SUCCESS
@@ -63,7 +65,21 @@ fn services(app: &AppView) -> String {
     format!("{up}/{}", app.services.len())
 }
 
-/// The word of an enumeration, as the API writes it.
-pub fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+/// The apps that are named, each once, or all.
+pub fn names(restock: &Restock, named: &[String]) -> Result<Vec<String>, Error> {
+    if named.is_empty() {
+        return Ok(restock.apps.list()?.into_iter().map(|app| app.name.to_string()).collect());
+    }
+    let mut seen = BTreeSet::new();
+    Ok(named.iter().filter(|name| seen.insert(name.as_str())).cloned().collect())
+}
+
+/// Says that there is nothing to work on.
+pub fn none_there(restock: &Restock, as_json: bool) -> ExitCode {
+    if as_json {
+        json(&[(); 0]);
+    } else {
+        say(format_args!("no apps in {}", restock.apps.root().display()));
+    }
+    ExitCode::SUCCESS
 }

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::output::{ROLLED_BACK, failed, json, print, table, tell, time};
-use super::progress::watch;
+use super::exit;
+use super::output::{failed, json, note, print, say, table, tell};
+use super::progress::Voice;
+use super::watch::{to_end, watch};
+use super::words::{time, word};
 use super::{AutoUpdateArgs, PolicyArgs};
-use crate::cli::apps::word;
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::policy::Policy;
 use crate::domain::report::{PassReport, Report, Updated};
@@ -17,11 +19,17 @@ use crate::views::Problem;
 
 /// One pass over everything that a policy marks.
 pub async fn auto_update(restock: &Arc<Restock>, args: &AutoUpdateArgs, as_json: bool) -> ExitCode {
-    let report = match watch(restock, as_json, run(restock, args)).await {
-        Ok(report) => report,
-        Err(problem) => {
-            tell(&problem, as_json);
-            return ExitCode::FAILURE;
+    let voice = Voice::new(as_json);
+    let report = match watch(restock, voice.clone(), run(restock, args, &voice)).await {
+        None => return ExitCode::from(exit::FAILED),
+        Some(Ok(report)) => report,
+        Some(Err(problem)) => {
+            if as_json {
+                json(&problem);
+            } else {
+                tell(&problem, None);
+            }
+            return ExitCode::from(exit::FAILED);
         }
     };
     if as_json {
@@ -31,17 +39,17 @@ pub async fn auto_update(restock: &Arc<Restock>, args: &AutoUpdateArgs, as_json:
     }
     if !report.errors.is_empty() || report.any(Updated::Failed) {
         let only_rolled_back = report.any(Updated::RolledBack) && !report.any(Updated::Failed);
-        return if only_rolled_back { ExitCode::from(ROLLED_BACK) } else { ExitCode::FAILURE };
+        return ExitCode::from(if only_rolled_back { exit::ROLLED_BACK } else { exit::FAILED });
     }
     ExitCode::SUCCESS
 }
 
-async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs) -> Result<PassReport, Problem> {
+async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs, voice: &Voice) -> Result<PassReport, Problem> {
     if args.dry_run {
         return Ok(restock.dry_pass(&Scope::Everything).await?);
     }
     let options = PassOptions { rollback: args.rollback, scope: Scope::Everything };
-    let job = restock.run_to_end(|| restock.start_pass(options.clone())).await?;
+    let job = to_end(restock, "auto-update", voice, || restock.start_pass(options.clone())).await?;
     match Problem::of_job(&job) {
         Some(problem) => Err(problem),
         None => Ok(job.result.and_then(|result| result.report).unwrap_or_default()),
@@ -50,7 +58,7 @@ async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs) -> Result<PassReport
 
 fn show(report: &PassReport) {
     if report.reports.is_empty() && report.errors.is_empty() {
-        println!("no policy marks anything; `restock policy APP registry` marks an app");
+        say("no policy marks anything; `restock policy APP registry` marks an app");
         return;
     }
     let mut rows = table(&["UNIT", "CONTAINER", "IMAGE", "POLICY", "UPDATED"]);
@@ -61,7 +69,7 @@ fn show(report: &PassReport) {
     }
     print(&rows);
     for error in &report.errors {
-        eprintln!("error: {error}");
+        note(format_args!("error: {error}"));
     }
 }
 
@@ -111,7 +119,7 @@ fn show_policy(app: &str, policy: &AppPolicy) {
     print(&rows);
     for service in &policy.services {
         if let Some(error) = &service.error {
-            eprintln!("error: {}: {error}", service.service);
+            note(format_args!("error: {}: {error}", service.service));
         }
     }
 }

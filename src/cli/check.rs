@@ -3,21 +3,24 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use comfy_table::Table;
 use futures_util::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::CheckArgs;
-use super::apps::word;
-use super::output::{failed, print, table, tell};
+use super::apps::{names, none_there};
+use super::exit;
+use super::output::{self, failed, print, table, tell};
+use super::words::word;
 use crate::domain::freshness::Status;
-use crate::domain::image::short;
+use crate::domain::image::{Digest, short};
 use crate::error::Error;
 use crate::usecases::Restock;
+use crate::usecases::check_app::AppStatus;
 use crate::usecases::freshness::Ask;
 use crate::views::Problem;
 
-/// Updates are available.
-const AVAILABLE: u8 = 10;
+type Checked = (String, Result<AppStatus, Error>);
 
 /// Asks the registries about apps; changes nothing.
 pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> ExitCode {
@@ -25,65 +28,93 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
         Ok(names) => names,
         Err(error) => return failed(&error, as_json),
     };
+    if names.is_empty() {
+        return none_there(restock, as_json);
+    }
     restock.freshness.learn_insecure(&restock.engine).await;
     let concurrency = restock.limits.concurrency.max(1);
-    let checks = names.iter().map(|name| async move { (name, restock.check_app(name, Ask::Force).await) });
+    let checks = names.into_iter().map(|name| async move {
+        let status = restock.check_app(&name, Ask::Force).await;
+        (name, status)
+    });
     let mut checked: Vec<_> = futures_util::stream::iter(checks).buffer_unordered(concurrency).collect().await;
-    checked.sort_by_key(|(name, _)| *name);
-    let outdated =
-        checked.iter().any(|(_, status)| status.as_ref().is_ok_and(|status| status.status == Status::Outdated));
-    let broken =
-        checked.iter().any(|(_, status)| status.as_ref().map_or(true, |status| status.status == Status::Error));
+    checked.sort_by(|(a, _), (b, _)| a.cmp(b));
     if as_json {
-        let all: Vec<_> = checked
-            .iter()
-            .map(|(name, status)| match status {
-                Ok(status) => json!(status),
-                Err(error) => {
-                    let mut problem = json!(Problem::from(error));
-                    problem["app"] = json!(name);
-                    problem
-                }
-            })
-            .collect();
-        super::output::json(&all);
+        output::json(&checked.iter().map(value).collect::<Vec<_>>());
     } else {
-        let mut rows = table(&["APP", "SERVICE", "STATUS", "RUNNING", "AVAILABLE", "IMAGE", ""]);
-        let digest = |digest: &Option<_>| {
-            digest
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |digest: &crate::domain::image::Digest| short(digest.as_str()))
-        };
-        for status in checked.iter().filter_map(|(_, status)| status.as_ref().ok()) {
-            for service in &status.services {
-                rows.add_row([
-                    status.app.to_string(),
-                    service.service.to_string(),
-                    word(&service.finding.status),
-                    digest(&service.finding.local_digest),
-                    digest(&service.finding.remote_digest),
-                    service.image.clone(),
-                    service.finding.message.clone().unwrap_or_default(),
-                ]);
+        print(&rows(&checked));
+        for (name, status) in &checked {
+            if let Err(error) = status {
+                tell(&Problem::from(error), Some(name));
             }
         }
-        print(&rows);
-        for (name, error) in checked.iter().filter_map(|(name, status)| Some((name, status.as_ref().err()?))) {
-            eprint!("{name}: ");
-            tell(&Problem::from(error), false);
-        }
     }
-    match (broken, outdated && args.exit_code) {
-        (_, true) => ExitCode::from(AVAILABLE),
-        (true, false) => ExitCode::FAILURE,
-        (false, false) => ExitCode::SUCCESS,
+    ExitCode::from(code(&checked, args.exit_code))
+}
+
+fn code(checked: &[Checked], tell_available: bool) -> u8 {
+    let any = |wanted: Status| checked.iter().any(|(_, status)| status.as_ref().is_ok_and(|app| app.status == wanted));
+    if tell_available && any(Status::Outdated) {
+        exit::AVAILABLE
+    } else if any(Status::Error) || checked.iter().any(|(_, status)| status.is_err()) {
+        exit::FAILED
+    } else {
+        0
     }
 }
 
-/// The apps that are named, or all.
-pub fn names(restock: &Restock, named: &[String]) -> Result<Vec<String>, Error> {
-    if !named.is_empty() {
-        return Ok(named.to_vec());
+fn value((name, status): &Checked) -> Value {
+    match status {
+        Ok(status) => json!(status),
+        Err(error) => {
+            let mut problem = json!(Problem::from(error));
+            problem["app"] = json!(name);
+            problem
+        }
     }
-    Ok(restock.apps.list()?.into_iter().map(|app| app.name.to_string()).collect())
+}
+
+fn rows(checked: &[Checked]) -> Table {
+    let mut rows = table(&["APP", "SERVICE", "STATUS", "RUNNING", "AVAILABLE", "IMAGE", ""]);
+    let digest =
+        |digest: &Option<Digest>| digest.as_ref().map_or_else(|| "-".to_owned(), |digest| short(digest.as_str()));
+    for status in checked.iter().filter_map(|(_, status)| status.as_ref().ok()) {
+        for service in &status.services {
+            rows.add_row([
+                status.app.to_string(),
+                service.service.to_string(),
+                word(&service.finding.status),
+                digest(&service.finding.local_digest),
+                digest(&service.finding.remote_digest),
+                service.image.clone(),
+                service.finding.message.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn checked(statuses: &[Option<Status>]) -> Vec<Checked> {
+        let app = |status: &Option<Status>| {
+            let found = |status| AppStatus { app: "web".parse().unwrap(), status, services: vec![], checked_at: None };
+            let error = || Error::new(Kind::BrokenApp, "invalid_compose_file", "the Compose file is invalid");
+            ("web".to_owned(), status.map(found).ok_or_else(error))
+        };
+        statuses.iter().map(app).collect()
+    }
+
+    #[test]
+    fn available_updates_are_told_only_when_asked_for() {
+        let outdated = checked(&[Some(Status::Updated), Some(Status::Outdated)]);
+        assert_eq!((code(&outdated, false), code(&outdated, true)), (0, 10));
+        let failed = checked(&[Some(Status::Outdated), None]);
+        assert_eq!((code(&failed, false), code(&failed, true)), (1, 10));
+        assert_eq!(code(&checked(&[Some(Status::Error)]), true), 1);
+        assert_eq!(code(&checked(&[Some(Status::Skipped)]), true), 0);
+    }
 }

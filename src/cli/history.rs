@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::HistoryArgs;
-use super::apps::word;
-use super::output::{failed, json, print, table, time};
+use super::output::{failed, json, print, say, table};
+use super::words::{time, word};
 use crate::adapters::store::HistoryFilter;
 use crate::domain::job::Job;
 use crate::usecases::Restock;
@@ -25,6 +25,10 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
         && let Err(error) = restock.apps.find(app)
     {
         return failed(&error.into(), as_json);
+    }
+    if jobs.is_empty() {
+        say("nothing was done yet");
+        return ExitCode::SUCCESS;
     }
     let mut rows = table(&["STARTED", "TARGET", "KIND", "OUTCOME", "CHANGES", ""]);
     for job in &jobs {

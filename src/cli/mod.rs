@@ -3,14 +3,19 @@
 mod apps;
 mod auto_update;
 mod check;
+mod exit;
 mod history;
+mod listen;
 mod notify;
 mod output;
 mod package_files;
 mod progress;
 mod serve;
+mod signals;
 mod start;
 mod update;
+mod watch;
+mod words;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -201,6 +206,9 @@ impl Cli {
         code
     }
 }
+
+#[cfg(test)]
+mod help_tests;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::output::{failed, json, print, table};
+use super::output::{failed, json, note, print, table};
 use crate::usecases::Restock;
 
 /// Shows the receivers, or sends each a message.
@@ -12,8 +12,8 @@ pub async fn notify(restock: &Restock, test: bool, as_json: bool) -> ExitCode {
         Err(error) => return failed(&error, as_json),
     };
     if receivers.is_empty() {
-        eprintln!("error: nobody is to be told anything");
-        eprintln!("hint: describe receivers under the key `notify` of the file that --config names");
+        note("error: nobody is to be told anything");
+        note("hint: describe receivers under the key `notify` of the file that --config names");
         return ExitCode::FAILURE;
     }
     if test {

@@ -1,24 +1,34 @@
-//! How results and failures reach people and programs.
+//! How results and failures reach people and programs: results on standard output, everything else on standard error.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::domain::job::{Job, Outcome};
+use super::exit;
 use crate::error::Error;
 use crate::views::Problem;
 
-/// Wrong usage.
-const USAGE: u8 = 2;
-/// The update failed, and what ran before runs again.
-pub const ROLLED_BACK: u8 = 3;
+/// Prints a line on standard output.
+///
+/// Unlike `println!` it does not panic when nobody reads any more (`restock history | head`, a terminal that was closed):
+/// work that has begun must not break off because of it.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints a line on standard error; as [`say`].
+pub fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Prints a value as JSON on standard output.
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
-        Err(error) => eprintln!("error: the result could not be written as JSON: {error}"),
+        Ok(text) => say(text),
+        Err(error) => note(format_args!("error: the result could not be written as JSON: {error}")),
     }
 }
 
@@ -31,58 +41,67 @@ pub fn table(header: &[&str]) -> Table {
 
 /// Prints a table on standard output.
 pub fn print(table: &Table) {
-    for line in table.lines() {
-        println!("{}", line.trim_end());
-    }
+    table.lines().for_each(|line| say(line.trim_end()));
 }
 
 /// Tells every mistake in the configuration.
 pub fn usage(mistakes: &[String]) -> ExitCode {
-    for mistake in mistakes {
-        eprintln!("error: {mistake}");
-    }
-    ExitCode::from(USAGE)
+    mistakes.iter().for_each(|mistake| note(format_args!("error: {mistake}")));
+    ExitCode::from(exit::USAGE)
 }
 
 /// Tells a failure, and gives the exit code for it.
 pub fn failed(error: &Error, as_json: bool) -> ExitCode {
-    tell(&Problem::from(error), as_json);
-    ExitCode::FAILURE
-}
-
-/// Tells a failure.
-pub fn tell(problem: &Problem, as_json: bool) {
+    let problem = Problem::from(error);
     if as_json {
-        return json(problem);
+        json(&problem);
+    } else {
+        tell(&problem, None);
     }
-    eprintln!("error: {}", problem.detail);
-    if let Some(stderr) = problem.stderr.as_ref().filter(|stderr| !problem.detail.contains(stderr.as_str())) {
-        stderr.lines().for_each(|line| eprintln!("       {line}"));
-    }
-    if let Some(hint) = &problem.hint {
-        eprintln!("hint: {hint}");
-    }
+    ExitCode::from(exit::FAILED)
 }
 
-/// The exit code for several jobs: a failure outweighs a rollback, a rollback outweighs success.
-pub fn exit_code<'a>(jobs: impl IntoIterator<Item = Result<&'a Job, ()>>) -> ExitCode {
-    let code = |job: Result<&Job, ()>| match job {
-        Err(()) => 1,
-        Ok(job) if job.error.is_none() => 0,
-        Ok(job) if job.outcome == Some(Outcome::RolledBack) => ROLLED_BACK,
-        Ok(_) => 1,
-    };
-    let codes: Vec<u8> = jobs.into_iter().map(code).collect();
-    let worst = if codes.contains(&1) { 1 } else { codes.into_iter().max().unwrap_or_default() };
-    ExitCode::from(worst)
+/// Tells a failure to a person; `about` says which of several apps it is about.
+pub fn tell(problem: &Problem, about: Option<&str>) {
+    lines(problem, about).iter().for_each(note);
 }
 
-/// A time as people read it.
-pub fn time(at: jiff::Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+fn lines(problem: &Problem, about: Option<&str>) -> Vec<String> {
+    let about = about.map(|app| format!("{app}: ")).unwrap_or_default();
+    let mut lines = vec![format!("error: {about}{}", problem.detail)];
+    // Often the last words of a command are the whole message already.
+    let said = problem.stderr.iter().filter(|said| !problem.detail.contains(said.as_str()));
+    lines.extend(said.flat_map(|said| said.lines()).map(|line| format!("       {line}")));
+    lines.extend(problem.hint.iter().map(|hint| format!("hint: {hint}")));
+    lines
 }
 
-/// A duration as people read it.
-pub fn seconds(milliseconds: u64) -> String {
-    format!("{:.1} s", std::time::Duration::from_millis(milliseconds).as_secs_f64())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_failure_is_told_with_what_to_do() {
+        let error = Error::new(Kind::Conflict, "paused", "container web-1 is paused").hint("unpause it first");
+        let expected = ["error: web: container web-1 is paused", "hint: unpause it first"];
+        assert_eq!(lines(&Problem::from(&error), Some("web")), expected);
+    }
+
+    #[test]
+    fn what_a_command_said_is_shown_once() {
+        let mut problem = Problem::from(&Error::new(Kind::Upstream, "pull_failed", "the pull failed: denied"));
+        problem.stderr = Some("denied".into());
+        assert_eq!(lines(&problem, None), ["error: the pull failed: denied"]);
+        problem.stderr = Some("one\ndenied".into());
+        assert_eq!(lines(&problem, None), ["error: the pull failed: denied", "       one", "       denied"]);
+    }
+
+    #[test]
+    fn a_table_has_no_lines_around_it() {
+        let mut rows = table(&["APP", "STATE"]);
+        rows.add_row(["photos", "running"]).add_row(["web", "stopped"]);
+        let lines: Vec<_> = rows.lines().map(|line| line.trim_end().to_owned()).collect();
+        assert_eq!(lines, [" APP     STATE", " photos  running", " web     stopped"]);
+    }
 }

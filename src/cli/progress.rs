@@ -2,50 +2,55 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::domain::job::JobId;
-use crate::usecases::Restock;
+use super::output;
+use super::words::doing;
+use crate::domain::job::{JobId, Step};
 use crate::usecases::events::Event;
 
-/// Runs `work` and shows its events; Ctrl-C asks what has touched nothing to end, and waits for the rest.
-pub async fn watch<T>(restock: &Arc<Restock>, quiet: bool, work: impl Future<Output = T>) -> T {
-    let (_, mut events) = restock.events.listen(None);
-    let mut screen = Screen::new(quiet);
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => {
-                while let Ok(event) = events.try_recv() {
-                    screen.show(&event);
-                }
-                screen.clear();
-                return done;
-            }
-            Ok(event) = events.recv() => screen.show(&event),
-            Ok(()) = tokio::signal::ctrl_c() => interrupt(restock, &screen),
-        }
-    }
-}
+/// While nothing is counted.
+const SPINNER: &str = "{prefix:>16!} {spinner} {wide_msg}";
+/// From the first layer with a size on.
+const BAR: &str = "{prefix:>16!} {spinner} {bar:24} {bytes:>10}/{total_bytes:<10} {wide_msg}";
+const TICK: Duration = Duration::from_millis(120);
 
-fn interrupt(restock: &Restock, screen: &Screen) {
-    // No job begins after this; those that wait for their turn are refused.
-    restock.stopping.cancel();
-    for job in restock.jobs.running() {
-        let Some(handle) = restock.jobs.find(&job.id) else { continue };
-        match handle.cancel() {
-            Ok(()) => screen.say(&format!("{}: cancelled, nothing was touched", job.target.name())),
-            Err(_) => screen.say(&format!("{}: containers are being changed; it is finished first", job.target.name())),
-        }
-    }
-}
-
-struct Screen {
+/// Speaks on standard error, without tearing the bars there. Cheap to clone.
+#[derive(Clone)]
+pub struct Voice {
     quiet: bool,
     bars: Option<MultiProgress>,
+}
+
+impl Voice {
+    /// A quiet one tells no progress: beside JSON nobody reads it.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, bars: (!quiet && std::io::stderr().is_terminal()).then(MultiProgress::new) }
+    }
+
+    /// Tells what a person has to know.
+    pub fn say(&self, text: &str) {
+        match &self.bars {
+            // It fails when the terminal is gone, and then nobody reads it.
+            Some(bars) => drop(bars.println(text)),
+            None => output::note(text),
+        }
+    }
+
+    /// Tells how the work goes.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+}
+
+/// What the jobs of this process are doing.
+pub struct Screen {
+    voice: Voice,
     jobs: HashMap<JobId, Shown>,
 }
 
@@ -57,34 +62,35 @@ struct Shown {
 }
 
 impl Screen {
-    fn new(quiet: bool) -> Self {
-        let bars = (!quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Self { quiet, bars, jobs: HashMap::new() }
+    /// An empty screen.
+    pub fn new(voice: Voice) -> Self {
+        Self { voice, jobs: HashMap::new() }
     }
 
-    fn say(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => drop(bars.println(text)),
-            None if !self.quiet => eprintln!("{text}"),
-            None => {}
-        }
-    }
-
-    fn show(&mut self, event: &Event) {
+    /// Shows one event.
+    pub fn show(&mut self, event: &Event) {
         let Some(job) = &event.job else { return };
+        if event.event == "job" {
+            return self.begin(job, &event.data);
+        }
+        let Some(shown) = self.jobs.get_mut(job) else { return };
         match event.event {
-            "job" => self.begin(job, &event.data),
-            "step" => self.line(job, event.data["step"].as_str().unwrap_or_default(), true),
-            "warning" => self.line(job, event.data["message"].as_str().unwrap_or_default(), true),
-            "container" => {
-                let text = format!("{} {}", text(&event.data, "container"), text(&event.data, "status"));
-                self.line(job, &text, true);
-            }
-            "progress" => self.progress(job, &event.data),
-            "result" => {
-                if let Some(bar) = self.jobs.remove(job).and_then(|shown| shown.bar) {
-                    bar.finish_and_clear();
+            "step" => {
+                if let Ok(step) = serde_json::from_value::<Step>(event.data["step"].clone()) {
+                    shown.begin_step(&self.voice, doing(step));
                 }
+            }
+            // These are worth to stay on a terminal as well.
+            "warning" => self.voice.note(&format!("{}: {}", shown.name, text(&event.data, "message"))),
+            "container" => {
+                shown.line(&self.voice, &format!("{} {}", text(&event.data, "container"), text(&event.data, "status")));
+            }
+            "progress" => shown.progress(&self.voice, &event.data),
+            "result" => {
+                let text = format!("{}: {}", shown.name, text(&event.data, "outcome"));
+                // The bar goes first, so that the line takes its place.
+                self.jobs.remove(job);
+                self.voice.note(&text);
             }
             _ => {}
         }
@@ -94,44 +100,18 @@ impl Screen {
         let target = ["app", "container", "group"].iter().find_map(|key| data[key].as_str());
         // A pass has no name of its own.
         let name = target.unwrap_or("auto-update").to_owned();
-        let bar = self.bars.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new(0));
-            let template = "{prefix:>16} {spinner} {wide_bar} {bytes}/{total_bytes} {msg:30!}";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_prefix(name.clone());
-            bar.enable_steady_tick(std::time::Duration::from_millis(120));
+        let bar = self.voice.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::no_length().with_style(style(SPINNER)).with_prefix(name.clone()));
+            bar.enable_steady_tick(TICK);
             bar
         });
         self.jobs.insert(job.clone(), Shown { name, bar, layers: HashMap::new() });
     }
 
-    fn line(&self, job: &JobId, text: &str, worth_a_line: bool) {
-        let Some(shown) = self.jobs.get(job) else { return };
-        match &shown.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
-            None if worth_a_line && !self.quiet => eprintln!("{}: {text}", shown.name),
-            None => {}
-        }
-    }
-
-    fn progress(&mut self, job: &JobId, data: &Value) {
-        let status = text(data, "status");
-        let Some(shown) = self.jobs.get_mut(job) else { return };
-        let Some(layer) = data["layer"].as_str() else {
-            let what = data["service"].as_str().or(data["image"].as_str()).unwrap_or_default();
-            return self.line(job, &format!("{what} {status}"), true);
-        };
-        if let (Some(current), Some(total)) = (data["current"].as_u64(), data["total"].as_u64()) {
-            shown.layers.insert(layer.to_owned(), (current, total));
-        }
-        if let Some(bar) = &shown.bar {
-            bar.set_length(shown.layers.values().map(|(_, total)| total).sum());
-            bar.set_position(shown.layers.values().map(|(current, _)| current).sum());
-        }
-    }
-
-    fn clear(&self) {
-        if let Some(bars) = &self.bars
+    /// Takes what is left from the terminal.
+    pub fn clear(&mut self) {
+        self.jobs.clear();
+        if let Some(bars) = &self.voice.bars
             && let Err(error) = bars.clear()
         {
             tracing::debug!(%error, "the progress bars could not be cleared");
@@ -139,6 +119,108 @@ impl Screen {
     }
 }
 
+impl Shown {
+    fn begin_step(&mut self, voice: &Voice, step: &str) {
+        if let Some(bar) = &self.bar
+            && !self.layers.is_empty()
+        {
+            // What was pulled is complete, or given up.
+            self.layers.clear();
+            bar.set_style(style(SPINNER));
+        }
+        self.line(voice, step);
+    }
+
+    fn line(&self, voice: &Voice, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None => voice.note(&format!("{}: {text}", self.name)),
+        }
+    }
+
+    /// A layer moves the bar; an image or a service is worth a line.
+    fn progress(&mut self, voice: &Voice, data: &Value) {
+        let what = data["service"].as_str().or(data["image"].as_str()).unwrap_or_default();
+        let Some(layer) = data["layer"].as_str() else {
+            return self.line(voice, &format!("{what} {}", text(data, "status")));
+        };
+        let (Some(current), Some(total)) = (data["current"].as_u64(), data["total"].as_u64()) else { return };
+        let first = self.layers.is_empty();
+        // Services may share an image, whose layers then are told for each of them.
+        self.layers.insert(layer.to_owned(), (current.min(total), total));
+        let Some(bar) = &self.bar else { return };
+        if first {
+            bar.set_style(style(BAR));
+        }
+        bar.set_length(self.layers.values().map(|(_, total)| total).sum());
+        bar.set_position(self.layers.values().map(|(current, _)| current).sum());
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
 fn text<'a>(data: &'a Value, key: &str) -> &'a str {
     data[key].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(event: &'static str, data: Value) -> Event {
+        let job = Some(JobId::new(ulid::Ulid::nil()));
+        Event { id: 1, at: jiff::Timestamp::now(), job, event, data }
+    }
+
+    fn screen() -> Screen {
+        let hidden = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
+        Screen::new(Voice { quiet: false, bars: Some(hidden) })
+    }
+
+    #[test]
+    fn the_templates_are_valid() {
+        for template in [SPINNER, BAR] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_layers_add_up_until_the_next_step() {
+        let mut screen = screen();
+        screen.show(&event("job", json!({"app": "photos"})));
+        screen.show(&event("step", json!({"step": "pull"})));
+        let bar = screen.jobs.values().next().and_then(|shown| shown.bar.clone()).unwrap();
+        assert_eq!((bar.prefix().as_str(), bar.message().as_str(), bar.length()), ("photos", "pulling", None));
+        for (service, layer, current) in [("web", "a", 1024), ("web", "b", 512), ("web", "a", 2048), ("api", "a", 2048)]
+        {
+            let data =
+                json!({"service": service, "layer": layer, "status": "Downloading", "current": current, "total": 2048});
+            screen.show(&event("progress", data));
+        }
+        assert_eq!((bar.position(), bar.length()), (2560, Some(4096)));
+        screen.show(&event("step", json!({"step": "plan"})));
+        assert!(screen.jobs.values().all(|shown| shown.layers.is_empty()));
+        screen.show(&event("result", json!({"outcome": "updated"})));
+        assert!(screen.jobs.is_empty() && bar.is_finished());
+    }
+
+    #[test]
+    fn events_of_unknown_jobs_and_unknown_shapes_do_no_harm() {
+        let mut screen = screen();
+        screen.show(&event("step", json!({"step": "pull"})));
+        screen.show(&event("job", json!(null)));
+        screen.show(&event("step", json!({"step": "dance"})));
+        screen.show(&event("progress", json!([])));
+    }
 }

@@ -1,19 +1,15 @@
 //! `restock serve`.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::output::{failed, usage};
-use super::start;
+use super::listen::{bind, clean_up};
+use super::output::{failed, note, usage};
+use super::signals::Signals;
+use super::{exit, start};
 use crate::config::{CommonOptions, Listen, ServeOptions, ServeSettings};
-use crate::http::{Http, Listener};
+use crate::http::Http;
 use crate::usecases::Restock;
 use crate::usecases::access::{Access, read_keys};
 
@@ -39,15 +35,17 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
         Ok(restock) => restock,
         Err(error) => return failed(&error, false),
     };
-    let listener = match bind(&serving.listen).await {
-        Ok(listener) => listener,
+    let (listener, listen) = match bind(&serving.listen).await {
+        Ok(bound) => bound,
         Err(error) => {
-            eprintln!("error: cannot listen on {}: {error}", serving.listen);
-            eprintln!("hint: choose another address with --listen");
-            return ExitCode::FAILURE;
+            note(format_args!("error: cannot listen on {}: {error}", serving.listen));
+            note("hint: choose another address with --listen");
+            return ExitCode::from(exit::FAILED);
         }
     };
-    tracing::info!(listen = %serving.listen, apps = %settings.apps.display(), "Restock is serving");
+    // Before the first answer: who is told that it serves may stop it at once.
+    let mut signals = Signals::listen();
+    tracing::info!(%listen, apps = %settings.apps.display(), "Restock is serving");
     tokio::spawn(look_around(restock.clone()));
     tokio::spawn(restock.clone().keep_notifying());
     tokio::spawn(restock.clone().keep_schedule(serving.schedule, serving.run_missed));
@@ -58,36 +56,20 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     let login = serving.login.map(|login| (login.user, login.password));
     let access = Access::new(login, keys, restock.store.clone());
     let http = Http::new(restock.clone(), access, allowed_hosts, serving.docker_api);
-    let served = tokio::spawn(crate::http::serve(http, listener));
-    wait_for_signal().await;
+    let mut served = tokio::spawn(crate::http::serve(http, listener));
+    let code = tokio::select! {
+        () = signals.next() => 0,
+        ended = &mut served => {
+            tracing::error!(?ended, "the listener broke off");
+            exit::FAILED
+        }
+    };
     stop(&restock, serving.shutdown_grace).await;
-    if tokio::time::timeout(LAST_ANSWERS, served).await.is_err() {
+    if !served.is_finished() && tokio::time::timeout(LAST_ANSWERS, served).await.is_err() {
         tracing::debug!("some connections were still open");
     }
-    if let Listen::Unix(path) = &serving.listen
-        && let Err(error) = std::fs::remove_file(path)
-    {
-        tracing::debug!(%error, "the socket's file could not be removed");
-    }
-    ExitCode::SUCCESS
-}
-
-async fn bind(listen: &Listen) -> io::Result<Listener> {
-    match listen {
-        Listen::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
-        Listen::Unix(path) => bind_unix(path).await,
-    }
-}
-
-/// A socket's file that nobody answers on is left over from a service that was killed.
-async fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let left_over = path.exists() && UnixStream::connect(path).await.is_err();
-    if left_over {
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    Ok(Listener::Unix(listener))
+    clean_up(&listen);
+    ExitCode::from(code)
 }
 
 /// Says what is missing, and settles what a former process left as soon as the engine answers.
@@ -114,18 +96,6 @@ async fn look_around(restock: Arc<Restock>) {
         tracing::error!(%error, "interrupted jobs could not be looked for");
     }
     restock.watch_engine().await;
-}
-
-async fn wait_for_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals end the process by themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 /// Takes no new work, cancels what has touched nothing, and gives the rest its grace.

@@ -19,13 +19,21 @@ use crate::usecases::freshness::Freshness;
 use crate::usecases::notify::{Notifying, Pace};
 use crate::usecases::{Limits, Parts, Restock};
 
-/// Starts logging to standard error. A command that a person waits for says only what is wrong, unless asked for more.
+/// What is logged unless somebody says otherwise; see [`Settings::log`].
+const USUAL: &str = "info";
+
+/// Starts logging to standard error.
+///
+/// With `quiet`, for a command that a person waits for, only what is wrong is logged: the command itself tells the rest.
 pub fn log(settings: &Settings, quiet: bool) {
+    let quiet = quiet && settings.log == USUAL;
     let filter = EnvFilter::new(if quiet { "error" } else { settings.log.as_str() });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        // On a terminal the default stays, which heeds NO_COLOR.
+        LogFormat::Text if std::io::stderr().is_terminal() => builder.init(),
+        LogFormat::Text => builder.with_ansi(false).init(),
     }
 }
 

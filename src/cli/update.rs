@@ -3,19 +3,25 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use comfy_table::Table;
 use futures_util::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::UpdateArgs;
-use super::apps::word;
-use super::check::names;
-use super::output::{exit_code, failed, print, seconds, table, tell};
-use super::progress::watch;
+use super::apps::{names, none_there};
+use super::exit;
+use super::output::{self, failed, note, print, table, tell};
+use super::progress::Voice;
+use super::watch::{to_end, watch};
+use super::words::{duration, word};
 use crate::domain::job::Job;
 use crate::error::Error;
 use crate::usecases::Restock;
 use crate::usecases::update_app::UpdateOptions;
 use crate::views::Problem;
+
+/// An app, and how the job on it ended or why there was none.
+type Done = (String, Result<Job, Error>);
 
 /// Updates apps, several at once; one that fails stops nobody.
 pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) -> ExitCode {
@@ -23,77 +29,171 @@ pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) ->
         Ok(apps) => apps,
         Err(error) => return failed(&error, as_json),
     };
-    let single = args.names.len() == 1;
-    let work = apps.into_iter().map(|app| async move {
-        let job = update_one(restock, &app, args).await;
-        (app, job)
-    });
+    if apps.is_empty() {
+        return none_there(restock, as_json);
+    }
+    let voice = Voice::new(as_json);
+    let work = apps.into_iter().map(|app| update_one(restock, app, args, &voice));
     let concurrency = restock.limits.concurrency.max(1);
     let work = futures_util::stream::iter(work).buffer_unordered(concurrency).collect::<Vec<_>>();
-    let mut done = watch(restock, as_json, work).await;
-    done.sort_by(|(a, _), (b, _)| a.cmp(b));
-    report(&done, single, as_json);
-    exit_code(done.iter().map(|(_, job)| job.as_ref().map_err(|_| ())))
+    let done = watch(restock, voice.clone(), work).await;
+    finish(done, args.names.len() == 1, as_json)
 }
 
-async fn update_one(restock: &Arc<Restock>, app: &str, args: &UpdateArgs) -> Result<Job, Error> {
+async fn update_one(restock: &Arc<Restock>, app: String, args: &UpdateArgs, voice: &Voice) -> Done {
     let options = UpdateOptions { no_rollback: args.no_rollback, ..UpdateOptions::default() };
-    restock
-        .run_to_end(|| async {
-            if args.dry_run {
-                restock.start_dry_run(app, Default::default()).await
-            } else {
-                restock.start_update(app, options.clone()).await
-            }
-        })
-        .await
+    let start = || async {
+        if args.dry_run {
+            restock.start_dry_run(&app, Default::default()).await
+        } else {
+            restock.start_update(&app, options.clone()).await
+        }
+    };
+    let ended = to_end(restock, &app, voice, start).await;
+    (app, ended)
 }
 
 /// Brings back the images of before the last update.
 pub async fn roll_back(restock: &Arc<Restock>, app: &str, as_json: bool) -> ExitCode {
-    let job = watch(restock, as_json, restock.run_to_end(|| restock.start_rollback(app))).await;
-    let done = [(app.to_owned(), job)];
-    report(&done, true, as_json);
-    exit_code(done.iter().map(|(_, job)| job.as_ref().map_err(|_| ())))
+    let voice = Voice::new(as_json);
+    let work = async {
+        let ended = to_end(restock, app, &voice, || restock.start_rollback(app)).await;
+        vec![(app.to_owned(), ended)]
+    };
+    let done = watch(restock, voice.clone(), work).await;
+    finish(done, true, as_json)
 }
 
-fn report(done: &[(String, Result<Job, Error>)], single: bool, as_json: bool) {
-    if as_json {
-        let value = |(app, job): &(String, Result<Job, Error>)| {
-            let mut value = match job {
-                Ok(job) => Problem::of_job(job).map_or_else(|| json!(job.result), |problem| json!(problem)),
-                Err(error) => json!(Problem::from(error)),
-            };
-            if !single {
-                value["app"] = json!(app);
-            }
-            value
-        };
-        return match done {
-            [one] if single => super::output::json(&value(one)),
-            _ => super::output::json(&done.iter().map(value).collect::<Vec<_>>()),
-        };
+/// Reports what was done, unless nobody waited for it.
+fn finish(done: Option<Vec<Done>>, single: bool, as_json: bool) -> ExitCode {
+    let Some(mut done) = done else { return ExitCode::from(exit::FAILED) };
+    done.sort_by(|(a, _), (b, _)| a.cmp(b));
+    match done.as_slice() {
+        [(_, ended)] if single && as_json => output::json(&value(ended)),
+        _ if as_json => output::json(&values(&done)),
+        _ => report(&done),
     }
-    let mut rows = table(&["APP", "OUTCOME", "CHANGES", "TIME"]);
-    for (app, job) in done {
-        let Ok(job) = job else { continue };
-        let outcome = job.outcome.map(|outcome| word(&outcome)).unwrap_or_default();
-        let services = job.result.iter().flat_map(|result| &result.services);
-        let changes: Vec<_> = services.map(|change| format!("{} {}", change.service, change.from_to())).collect();
-        let took = job.result.as_ref().map(|result| seconds(result.duration_ms)).unwrap_or_default();
-        rows.add_row([app.clone(), outcome, changes.join("\n"), took]);
+    exit::of_jobs(done.iter().map(|(_, ended)| ended.as_ref()))
+}
+
+/// The answer of the API.
+fn value(ended: &Result<Job, Error>) -> Value {
+    match ended {
+        Ok(job) => Problem::of_job(job).map_or_else(|| json!(job.result), |problem| json!(problem)),
+        Err(error) => json!(Problem::from(error)),
     }
-    print(&rows);
-    for (app, job) in done {
-        let problem = match job {
+}
+
+fn values(done: &[Done]) -> Vec<Value> {
+    let value = |(app, ended): &Done| {
+        let mut value = value(ended);
+        value["app"] = json!(app);
+        value
+    };
+    done.iter().map(value).collect()
+}
+
+fn report(done: &[Done]) {
+    // A single app that was refused has nothing to show but the reason.
+    if !matches!(done, [(_, Err(_))]) {
+        print(&rows(done));
+    }
+    let several = done.len() > 1;
+    for (app, ended) in done {
+        let problem = match ended {
             Ok(job) => Problem::of_job(job),
             Err(error) => Some(Problem::from(error)),
         };
         if let Some(problem) = problem {
-            tell(&problem, false);
+            tell(&problem, several.then_some(app.as_str()));
         }
-        for warning in job.iter().flat_map(|job| &job.result).flat_map(|result| &result.warnings) {
-            eprintln!("{app}: {warning}");
+        let Ok(Job { result: Some(result), .. }) = ended else { continue };
+        for also in &result.recreated {
+            note(format_args!("{app}: {} was recreated as well ({})", also.service, word(&also.reason)));
         }
+        result.warnings.iter().for_each(|warning| note(format_args!("{app}: {warning}")));
+    }
+}
+
+/// A row for each service that changed, or for the app when none did.
+fn rows(done: &[Done]) -> Table {
+    let mut rows = table(&["APP", "SERVICE", "OUTCOME", "FROM → TO", "TIME"]);
+    for (app, ended) in done {
+        let (outcome, result) = match ended {
+            Ok(job) => (job.outcome.map(|outcome| outcome.to_string()).unwrap_or_default(), job.result.as_ref()),
+            Err(error) if exit::is_ours(error) => ("-".to_owned(), None),
+            Err(_) => ("failed".to_owned(), None),
+        };
+        let took = result.map_or_else(|| "-".to_owned(), |result| duration(result.duration_ms));
+        let changes = result.map(|result| result.services.as_slice()).unwrap_or_default();
+        for change in changes {
+            rows.add_row([app.clone(), change.service.to_string(), outcome.clone(), change.from_to(), took.clone()]);
+        }
+        if changes.is_empty() {
+            rows.add_row([app.clone(), "-".into(), outcome, "-".into(), took]);
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn job(outcome: &str, services: &[&str], error: Value) -> Job {
+        let id = "01JD0000000000000000000000";
+        let change = |name: &&str| {
+            let (from, to) = ("sha256:aaaaaaaaaaaaaaaa", "sha256:bbbbbbbbbbbbbbbb");
+            json!({"service": name, "from": from, "to": to, "tag": "r/web:latest"})
+        };
+        let result = json!({
+            "updated": error.is_null(), "services": services.iter().map(change).collect::<Vec<_>>(), "outcome": outcome,
+            "recreated": [], "skipped": [], "job": id, "duration_ms": 2140
+        });
+        let at = "2026-11-20T22:00:00Z";
+        serde_json::from_value(json!({
+            "id": id, "kind": "update", "app": "web", "state": "finished", "step": null, "outcome": outcome,
+            "result": result, "error": error, "started_at": at, "finished_at": at
+        }))
+        .unwrap()
+    }
+
+    fn done() -> Vec<Done> {
+        let error = json!({"code": "rolled_back", "message": "it was taken back", "status": 500});
+        vec![
+            ("nope".into(), Err(Error::new(Kind::NotFound, "no_such_app", "no such app: nope"))),
+            ("photos".into(), Ok(job("rolled_back", &["db", "web"], error))),
+            ("vpn".into(), Err(Error::new(Kind::Unavailable, "shutting_down", "Restock is shutting down"))),
+            ("web".into(), Ok(job("unchanged", &[], Value::Null))),
+        ]
+    }
+
+    #[test]
+    fn each_service_that_changed_has_a_row_and_each_app_at_least_one() {
+        let lines: Vec<_> = rows(&done()).lines().map(|line| line.trim_end().to_owned()).collect();
+        let expected = [
+            " APP     SERVICE  OUTCOME      FROM → TO                    TIME",
+            " nope    -        failed       -                            -",
+            " photos  db       rolled_back  aaaaaaaaaaaa → bbbbbbbbbbbb  2.1s",
+            " photos  web      rolled_back  aaaaaaaaaaaa → bbbbbbbbbbbb  2.1s",
+            " vpn     -        -            -                            -",
+            " web     -        unchanged    -                            2.1s",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn json_is_the_answer_of_the_api_with_the_app_where_there_are_several() {
+        let done = done();
+        let answer = value(&done[3].1);
+        assert_eq!((&answer["outcome"], &answer["app"]), (&json!("unchanged"), &Value::Null));
+        let answers = values(&done);
+        let told: Vec<_> = answers.iter().map(|answer| (&answer["app"], &answer["code"])).collect();
+        let (nope, photos, vpn, web) = (json!("nope"), json!("photos"), json!("vpn"), json!("web"));
+        let (no_such_app, rolled_back, shutting_down) =
+            (json!("no_such_app"), json!("rolled_back"), json!("shutting_down"));
+        let expected = [(&nope, &no_such_app), (&photos, &rolled_back), (&vpn, &shutting_down), (&web, &Value::Null)];
+        assert_eq!(told, expected);
     }
 }
