@@ -87,9 +87,15 @@ impl Work<'_> {
         let recreated = self.also_touched(before, &after, &touched, targets);
         let expected = self.expectations(targets, &recreated);
         let proven = prove(engine, &self.journal.project, &expected, self.patience).await;
-        let after = proven.map_err(NotApplied::from)?;
+        let after = proven.map_err(|unproven| self.not_proven(unproven))?;
         let recreated = self.also_touched(before, &after, &touched, targets);
         Ok(Applied { recreated })
+    }
+
+    /// A healthcheck may say more than it should: its words go through the same sieve as those of Compose.
+    fn not_proven(&self, unproven: Unproven) -> NotApplied {
+        let reason = format!("`{}` does not work: {}", unproven.service, self.redactor.clean(&unproven.reason));
+        NotApplied { service: Some(unproven.service), reason, command: None }
     }
 
     /// Notes that containers are now looked at. A rollback stays one: killed in its proof it must not go forward again.
@@ -220,13 +226,6 @@ impl Work<'_> {
             manifest: change.to_manifest.clone(),
         };
         self.journal.changes.iter().map(|change| (change.service.clone(), expected(change))).collect()
-    }
-}
-
-impl From<Unproven> for NotApplied {
-    fn from(unproven: Unproven) -> Self {
-        let reason = format!("`{}` does not work: {}", unproven.service, unproven.reason);
-        Self { service: Some(unproven.service), reason, command: None }
     }
 }
 

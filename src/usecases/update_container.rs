@@ -10,7 +10,7 @@ use super::context::Restock;
 use super::jobs::{Running, Ticket};
 use super::prove::{Patience, prove_one};
 use super::update_unit::UnitRestart;
-use crate::adapters::compose::pull_problem;
+use crate::adapters::compose::{Redactor, pull_problem};
 use crate::adapters::engine::{Engine, EngineError, PullEvent};
 use crate::adapters::store::{BadImage, container_owner};
 use crate::domain::app::ServiceName;
@@ -285,7 +285,15 @@ async fn prove(running: &Running, journal: &ContainerJournal, id: &str, image: &
     let expected = Expectation { image, up: journal.running, completes: false };
     let name = ServiceName::new(journal.name.as_str());
     let proven = prove_one(&running.restock.engine, id, &name, &expected, patience).await;
-    proven.map_err(|unproven| format!("{} does not work: {}", journal.name, unproven.reason))
+    // A healthcheck may say more than it should.
+    let redactor = Redactor::new(values_of_variables(&journal.body), &[&journal.name, &journal.reference]);
+    proven.map_err(|unproven| format!("{} does not work: {}", journal.name, redactor.clean(&unproven.reason)))
+}
+
+/// What a person gave the container's variables.
+fn values_of_variables(body: &Value) -> Vec<String> {
+    let entries = body["Env"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    entries.filter_map(|entry| Some(entry.split_once('=')?.1.to_owned())).collect()
 }
 
 fn left_as_it_is(journal: &ContainerJournal, reason: &str, change: ServiceChange) -> Error {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{WEB, World};
+use crate::world::{Life, WEB, World};
 
 const SECRETS: [&str; 4] = ["hunter2", "swordfish", "pa$word", "open-sesame"];
 
@@ -52,6 +52,20 @@ async fn a_failed_pull_tells_none() {
 #[tokio::test]
 async fn a_failed_up_tells_none() {
     fails("up", 500).await;
+}
+
+#[tokio::test]
+async fn a_healthcheck_that_says_too_much_tells_none() {
+    let world = World::new();
+    // What the fake engine's unhealthy containers say.
+    world.app("web").file(".env", "B=\"no answer\"\n").service("web", WEB).running();
+    world.engine.publish_with(WEB, "web new", Life::Unhealthy);
+    let restock = world.restock().await;
+    let reply = restock.post("/api/apps/web/update").await;
+    assert_eq!(reply.status, 500, "{}", reply.text());
+    for text in [reply.text(), restock.get("/api/history").await.text()] {
+        assert!(text.contains("unhealthy: ***") && !text.contains("no answer"), "{text}");
+    }
 }
 
 #[tokio::test]
