@@ -1,8 +1,8 @@
 //! Updates that cannot work: what was there stays, or comes back.
 
-use crate::both_engines;
 use crate::case::Case;
 use crate::world::Kind;
+use crate::{both_engines, one_engine};
 
 /// An update to an image that does not work; the old one runs again afterwards.
 fn taken_back(kind: Kind, variant: &str, reason: &str) {
@@ -100,5 +100,77 @@ both_engines! {
         let problem = case.update().expect(422);
         assert!(problem["detail"].as_str().unwrap().contains("x-restock.rollback"), "{problem}");
         case.assert_runs("web", "1");
+    };
+}
+
+one_engine! {
+    a_dependency_that_goes_unhealthy_takes_everything_back on Classic => |kind| {
+        let case = Case::new(kind, "shop");
+        case.publish("db", "2", "unhealthy");
+        case.publish("shop", "2", "web");
+        let problem = case.update().expect(500);
+        assert_eq!(problem["outcome"], "rolled_back", "{problem}");
+        for service in ["api", "worker", "front", "db"] {
+            case.assert_runs(service, "1");
+        }
+    };
+
+    a_dependency_that_restarts_in_a_loop_is_no_endless_wait on Containerd => |kind| {
+        let case = Case::on(crate::world::World::of(kind), "vpn");
+        // Compose waits for the health of one that never gets to it.
+        case.write("compose.yaml", "
+services:
+  vpn:
+    image: ${REGISTRY}/demo/vpn:${TAG}
+    restart: unless-stopped
+    healthcheck: {test: [CMD, /bin/wget, -q, -O, /dev/null, 'http://127.0.0.1:8080/version'], interval: 500ms, retries: 4}
+  notes:
+    image: ${REGISTRY}/demo/plain:${TAG}
+    depends_on: {vpn: {condition: service_healthy}}
+");
+        case.up();
+        let mut case = case;
+        case.serve();
+        case.publish("vpn", "2", "crashloop");
+        case.publish("plain", "2", "plain");
+        let problem = case.update().expect(500);
+        assert_eq!(problem["outcome"], "rolled_back", "{problem}");
+        case.assert_runs("vpn", "1");
+        case.assert_runs("notes", "1");
+    };
+
+    a_one_shot_that_fails_takes_everything_back on Classic => |kind| {
+        let case = Case::on(crate::world::World::of(kind), "shop");
+        case.write("compose.override.yaml", "services: {migrate: {entrypoint: [busybox, grep, '1'], command: [/www/version]}}");
+        case.up();
+        let mut case = case;
+        case.serve();
+        case.publish("shop", "2", "web");
+        let problem = case.update().expect(500);
+        assert_eq!(problem["outcome"], "rolled_back", "{problem}");
+        for service in ["api", "worker", "front", "db"] {
+            case.assert_runs(service, "1");
+        }
+    };
+
+    a_failure_tells_no_secret_and_a_failed_rollback_is_called_failed on Containerd => |kind| {
+        let case = Case::on(crate::world::World::of(kind), "web");
+        // Well in version 1; otherwise it says more than it should.
+        let check = "busybox grep -q 1 /www/version || { echo no login with ${SECRET}; exit 1; }";
+        case.write("compose.override.yaml", &format!("services: {{web: {{healthcheck: {{test: '{check}', interval: 500ms, retries: 2}}}}}}"));
+        case.up();
+        let mut case = case;
+        case.serve();
+        case.publish("web", "2", "web");
+        let told = case.send("POST", &format!("/api/apps/{}/update", case.app), &[("Accept", "text/event-stream")]).body;
+        assert!(told.contains("unhealthy") && told.contains("rolled_back"), "{told}");
+        case.assert_runs("web", "1");
+        // What cannot be started now cannot be started then.
+        case.write("compose.override.yaml", "services: {web: {entrypoint: [\"/no-such-${SECRET}\"]}}");
+        let second = case.update();
+        assert_eq!(second.expect(500)["outcome"], "failed", "{}", second.body);
+        let everything = [told, second.body, case.get("/api/history").body, case.get("/api/apps").body, case.read_log()];
+        let told: Vec<_> = everything.iter().flat_map(|text| text.lines()).filter(|line| line.contains("swordfish")).collect();
+        assert!(told.is_empty(), "{}", told.join("\n"));
     };
 }

@@ -19,6 +19,7 @@ mod engine_gone;
 mod failing;
 mod freshness;
 mod hooks;
+mod keeping;
 mod package;
 mod page;
 mod rolling_back;
@@ -45,4 +46,15 @@ macro_rules! both_engines {
         }
     )*};
 }
-pub(crate) use both_engines;
+
+/// Makes a test of `case` for one engine, where the other would show nothing new.
+macro_rules! one_engine {
+    ($($name:ident on $kind:ident => $body:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let body: fn(crate::world::Kind) = $body;
+            body(crate::world::Kind::$kind);
+        }
+    )*};
+}
+pub(crate) use {both_engines, one_engine};
