@@ -50,7 +50,7 @@ mod tests {
 
     fn job(outcome: Outcome, failed: bool) -> Job {
         let now = jiff::Timestamp::now();
-        let error = Error::new(ErrorKind::Internal, "x", "x").to_job_error();
+        let error = Error::new(ErrorKind::Internal, "defect", "x").to_job_error();
         Job {
             id: JobId::new(ulid::Ulid::nil()),
             kind: Kind::Update,

@@ -155,24 +155,17 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
     let found = restock.status_of(&app, &digests, Ask::Force).await;
     let containers = by_service(&app.containers);
     let (mut changes, mut skipped, mut failed) = (Vec::new(), Vec::new(), None);
-    for ServiceStatus { service, image, finding, .. } in found.services {
+    for found in found.services {
+        let ServiceStatus { service, finding, .. } = &found;
         let wanted = services.is_empty() || services.contains(service.as_str());
         let skip = |reason| Skipped { service: service.clone(), reason };
         match finding.status {
             _ if !wanted => skipped.push(skip(SkipReason::NotSelected)),
-            Status::Outdated => changes.push(ServiceChange {
-                from: OneOrMany::of(images_of(containers.get(&service))),
-                to: finding.remote_digest.map(|digest| digest.to_string()).unwrap_or_default(),
-                tag: image,
-                service,
-                version_from: None,
-                version_to: None,
-                source: None,
-            }),
+            Status::Outdated => changes.push(pending_change(containers.get(service), found)),
             Status::Skipped => {
-                skipped.push(skip(reason_of(&project.services[&service], containers.contains_key(&service))))
+                skipped.push(skip(reason_of(&project.services[service], containers.contains_key(service))))
             }
-            Status::Error => failed = Some((service, finding.message.unwrap_or_default())),
+            Status::Error => failed = Some((service.clone(), finding.message.clone().unwrap_or_default())),
             _ => {}
         }
     }
@@ -194,9 +187,21 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
     })
 }
 
-fn images_of(replicas: Option<&Vec<&crate::domain::container::Container>>) -> Vec<crate::domain::image::ImageId> {
+/// What an update of an outdated service would change: from what its containers run to what the registry has.
+pub(super) fn pending_change(
+    replicas: Option<&Vec<&crate::domain::container::Container>>,
+    found: ServiceStatus,
+) -> ServiceChange {
     let images: BTreeSet<_> = replicas.into_iter().flatten().map(|replica| replica.image_id.clone()).collect();
-    images.into_iter().collect()
+    ServiceChange {
+        from: OneOrMany::of(images.into_iter().collect()),
+        to: found.finding.remote_digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        tag: found.image,
+        service: found.service,
+        version_from: None,
+        version_to: None,
+        source: None,
+    }
 }
 
 fn reason_of(service: &Service, has_container: bool) -> SkipReason {

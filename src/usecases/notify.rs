@@ -59,7 +59,7 @@ impl Notifying {
         Self { notifier, pace, queued: Notify::new() }
     }
 
-    fn who_wants(&self, event: Event) -> Vec<String> {
+    pub(super) fn who_wants(&self, event: Event) -> Vec<String> {
         let receivers = self.notifier.receivers().iter();
         receivers.filter(|receiver| receiver.events.contains(&event)).map(|receiver| receiver.name.clone()).collect()
     }

@@ -3,6 +3,7 @@
 //! Start reading in `pass`.
 
 mod apply;
+mod found;
 mod hold;
 mod mark;
 mod pass;

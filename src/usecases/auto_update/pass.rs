@@ -153,6 +153,7 @@ async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Err
     let marks = restock.marks(&options.scope).await?;
     running.step(Step::Plan).await?;
     let verdicts = running.unless_cancelled(restock.judge(&marks)).await?;
+    restock.announce_waiting(&marks, &verdicts).await?;
     let mut report = first_report(&marks, &verdicts);
     super::apply::apply(running, options, &marks, &verdicts, &mut report).await?;
     restock.forget_old_images().await;
