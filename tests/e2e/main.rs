@@ -22,6 +22,7 @@ mod hooks;
 mod keeping;
 mod package;
 mod page;
+mod readme;
 mod rolling_back;
 mod units;
 mod updating;

@@ -6,6 +6,7 @@ use restock::domain::job::{OneOrMany, ServiceChange, Target};
 use serde_json::{Value, json};
 
 use super::fakes::HttpReceiver;
+use crate::registry::fake::{Answer, Fake, index_digest};
 use crate::world::{Options, Service, World, image_id, soon};
 
 fn webhook(receiver: &HttpReceiver) -> Value {
@@ -123,4 +124,24 @@ async fn without_receivers_nothing_is_remembered() {
     restock.restock.announce_found(Target::App("web".into()), newer("sha256:a")).await;
     restock.restock.deliver_due().await;
     assert_eq!(receiver.got().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pass_tells_once_of_what_no_policy_marks() {
+    let fake = Fake::start(|_| Answer::index()).await;
+    let world = World::new();
+    let app = world.app("web").service("web", &format!("{}/demo/web:1", fake.name()));
+    app.service("built", "registry.test/built:1").running();
+    let receiver = HttpReceiver::start().await;
+    let restock = restock(&world, webhook(&receiver)).await;
+    for _ in 0..2 {
+        restock.post("/api/auto-update").await.ok();
+        restock.restock.deliver_due().await;
+    }
+    let got = receiver.got();
+    assert_eq!(got.len(), 1);
+    let body = got[0].json();
+    assert_eq!((&body["event"], &body["services"][0]["service"]), (&json!("found"), &json!("web")), "{body}");
+    assert_eq!(body["services"][0]["to"], index_digest());
+    assert_eq!(body["services"].as_array().unwrap().len(), 1, "{body}");
 }
