@@ -9,6 +9,7 @@
 #[path = "../e2e/case.rs"]
 mod case;
 mod images;
+mod wires;
 #[path = "../e2e/world.rs"]
 mod world;
 
@@ -26,8 +27,16 @@ fn main() {
     let parts: [(&str, fn()); 6] = [
         ("unchanged", || [1, 5, 20].into_iter().for_each(nothing_new)),
         ("changed", one_of_five),
-        ("check", || [10, 60, 300].into_iter().for_each(forced_check)),
-        ("list", list),
+        ("check", || {
+            for images in [10, 60, 300] {
+                forced_check(images, Duration::ZERO);
+                forced_check(images, Duration::from_millis(50));
+            }
+        }),
+        ("list", || {
+            list();
+            long_list();
+        }),
         ("images", images::save_and_load),
         ("idle", idle),
     ];
@@ -126,9 +135,13 @@ fn one_of_five() {
 }
 
 /// A forced check of an app of so many images, and as many HEAD requests by curl.
-fn forced_check(images: usize) {
+fn forced_check(images: usize, round_trip: Duration) {
     let mut case = Case::on(World::of(Kind::Classic), "web");
-    let (registry, tag) = (case.world.registry.clone(), case.tag.clone());
+    let tag = case.tag.clone();
+    let registry = match round_trip {
+        Duration::ZERO => case.world.registry.clone(),
+        far => wires::delayed(&case.world.registry, far),
+    };
     case.docker(&["pull", "--quiet", &case.reference("web")]);
     let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
     let url = |tag: &str| format!("http://{registry}/v2/demo/web/manifests/{tag}");
@@ -155,15 +168,31 @@ fn forced_check(images: usize) {
     });
     let path = format!("/api/apps/{}/status?force=true", case.app);
     let ours = median(|| drop(case.get(&path).expect(200)));
-    row(&format!("forced check, {images} images (parallel HEAD)"), ours, floor);
+    let far = if round_trip.is_zero() { String::new() } else { format!(", {} ms away", round_trip.as_millis()) };
+    row(&format!("forced check, {images} images{far} (parallel HEAD)"), ours, floor);
 }
 
-/// Requests a second for the list of 60 images, over 16 connections.
+/// Requests a second for the list of 60 images.
 fn list() {
     let mut case = app(60);
     case.up();
     case.serve();
+    ask_for_the_list(&case, "60 images");
+}
+
+/// The same with a thousand containers of as many images, on an engine that is only a socket. Their registry is not there.
+fn long_list() {
+    let mut case = Case::on(World::of(Kind::Classic), "web");
+    let socket = case.root.path().join("engine.sock");
+    let lists = wires::engine(&socket, 1000);
+    case.serve_with(&["--docker-host", &format!("unix://{}", socket.display()), "--log", "error"]);
+    ask_for_the_list(&case, "1000 containers");
+    println!("    lists of containers that the engine was asked for: {}", lists.load(Ordering::Relaxed));
+}
+
+fn ask_for_the_list(case: &Case, of: &str) {
     case.get("/api/images").expect(200);
+    // Long enough for the registries to be asked in the background.
     std::thread::sleep(Duration::from_secs(2));
     let (count, until) = (AtomicU64::new(0), Instant::now() + Duration::from_secs(5));
     let address = case.url("").replace("http://", "");
@@ -175,7 +204,7 @@ fn list() {
     });
     let rate = count.load(Ordering::Relaxed) / 5;
     println!(
-        "list of 60 images, 16 connections: {rate} requests/s, 99th percentile {:.1} ms, {} MiB",
+        "list of {of}, 16 connections: {rate} requests/s, 99th percentile {:.1} ms, {} MiB",
         slowest.as_secs_f64() * 1e3,
         case.memory() / 1024
     );
