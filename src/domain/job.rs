@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -282,6 +283,23 @@ pub struct JobResult {
     /// What a pass over everything that a policy marks did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<PassReport>,
+}
+
+impl JobResult {
+    /// A result that says nothing yet but how `job` ended and how long it took.
+    pub fn of(job: JobId, outcome: Outcome, took: Duration) -> Self {
+        Self {
+            updated: outcome == Outcome::Updated,
+            services: Vec::new(),
+            outcome,
+            recreated: Vec::new(),
+            skipped: Vec::new(),
+            job,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            warnings: Vec::new(),
+            report: None,
+        }
+    }
 }
 
 /// Why a job did not succeed: what a person needs to read, and nothing secret.

@@ -174,17 +174,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
         return Err(Error::new(ErrorKind::Upstream, "registry_failed", message).app(name).service(service));
     }
     let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Pending };
-    Ok(JobResult {
-        updated: false,
-        services: changes,
-        outcome,
-        recreated: Vec::new(),
-        skipped,
-        job: running.handle.id.clone(),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        warnings: Vec::new(),
-        report: None,
-    })
+    Ok(JobResult { services: changes, skipped, ..JobResult::of(running.handle.id.clone(), outcome, started.elapsed()) })
 }
 
 /// What an update of an outdated service would change: from what its containers run to what the registry has.

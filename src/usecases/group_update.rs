@@ -130,13 +130,10 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     }
     Ok(JobResult {
         updated,
-        services: Vec::new(),
-        outcome: if updated { Outcome::Updated } else { Outcome::Unchanged },
-        recreated: Vec::new(),
-        skipped: Vec::new(),
-        job: running.handle.id.clone(),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        warnings: Vec::new(),
-        report: None,
+        ..JobResult::of(
+            running.handle.id.clone(),
+            if updated { Outcome::Updated } else { Outcome::Unchanged },
+            started.elapsed(),
+        )
     })
 }

@@ -132,17 +132,7 @@ impl ImageWatch {
 
     fn job(&self, target: Target, services: Vec<ServiceChange>) -> Job {
         let id = JobId::new(ulid::Ulid::new());
-        let result = JobResult {
-            updated: false,
-            services,
-            outcome: Outcome::Done,
-            recreated: Vec::new(),
-            skipped: Vec::new(),
-            job: id.clone(),
-            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            warnings: Vec::new(),
-            report: None,
-        };
+        let result = JobResult { services, ..JobResult::of(id.clone(), Outcome::Done, self.started.elapsed()) };
         Job {
             id,
             kind: Kind::ImageChange,

@@ -378,15 +378,8 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
                 "job finished without success"
             );
             job.result = attempt.map(|attempt| JobResult {
-                updated: false,
                 services: attempt.services,
-                outcome: attempt.outcome,
-                recreated: Vec::new(),
-                skipped: Vec::new(),
-                job: job.id.clone(),
-                duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                warnings: Vec::new(),
-                report: None,
+                ..JobResult::of(job.id.clone(), attempt.outcome, took)
             });
             job.error = Some(error.to_job_error());
         }

@@ -26,6 +26,7 @@ pub mod update_app;
 pub mod update_container;
 
 mod apply;
+mod fetch;
 mod old_images;
 mod prove;
 mod relay;

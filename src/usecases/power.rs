@@ -51,17 +51,7 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
         _ => compose.start(&call, lock, |line| relay.line(line)).await,
     };
     done.map_err(|error| failed(&error, kind, &redactor).app(&app.name))?;
-    Ok(JobResult {
-        updated: false,
-        services: Vec::new(),
-        outcome: Outcome::Done,
-        recreated: Vec::new(),
-        skipped: Vec::new(),
-        job: running.handle.id.clone(),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        warnings: Vec::new(),
-        report: None,
-    })
+    Ok(JobResult::of(running.handle.id.clone(), Outcome::Done, started.elapsed()))
 }
 
 fn failed(error: &CommandError, kind: Kind, redactor: &Redactor) -> Error {

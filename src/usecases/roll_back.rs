@@ -77,15 +77,10 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
             // Schedules leave alone what somebody has gone back from; a manual update moves on to it.
             remember_bad(running, app, &last).await?;
             Ok(JobResult {
-                updated: false,
                 services,
-                outcome: Outcome::RolledBack,
                 recreated: applied.recreated,
-                skipped: Vec::new(),
-                job: running.handle.id.clone(),
-                duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
                 warnings: vec![DATA.into()],
-                report: None,
+                ..JobResult::of(running.handle.id.clone(), Outcome::RolledBack, started.elapsed())
             })
         }
         Err(reason) => {

@@ -115,13 +115,8 @@ fn report(running: &Running, updated: Option<&Journal>, what: &str, started: Ins
     JobResult {
         updated: updated.is_some(),
         services: updated.map(service_changes).unwrap_or_default(),
-        outcome: Outcome::Interrupted,
-        recreated: Vec::new(),
-        skipped: Vec::new(),
-        job: running.handle.id.clone(),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings: vec![format!("the process ended in the middle of this job; {what}")],
-        report: None,
+        ..JobResult::of(running.handle.id.clone(), Outcome::Interrupted, started.elapsed())
     }
 }
 

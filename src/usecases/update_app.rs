@@ -4,27 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
 use super::apply::{Applied, NotApplied, Work, failure};
 use super::context::Restock;
-use super::jobs::{Running, Ticket, cancelled};
+use super::fetch::{Fetched, fetch};
+use super::jobs::{Running, Ticket};
 use super::prove::Patience;
-use super::relay::Relay;
-use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
+use super::resolve::{check_containers, containers_of};
 use crate::adapters::apps_dir::AppDir;
-use crate::adapters::command::CommandError;
-use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, pull_problem, readable};
-use crate::adapters::lock::ImageLocks;
+use crate::adapters::compose::{Compose, Model};
 use crate::adapters::store::BadImage;
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState, LocalImage};
-use crate::domain::image::{ImageId, ImageReference};
+use crate::domain::image::ImageId;
 use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::journal::{Before, Journal};
 use crate::domain::plan::{Change, Plan, by_service, plan};
-use crate::domain::project::{Project, Service};
-use crate::error::{Attempt, Error, Kind as ErrorKind, command_error};
+use crate::domain::project::Project;
+use crate::error::{Attempt, Error, Kind as ErrorKind};
 
 /// How long the images that apps share may be held by another app's update.
 pub(super) const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -85,190 +81,6 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
         return Ok(result(running, outcome, Vec::new(), Applied { recreated: Vec::new() }, plan, started));
     }
     change(running, app, compose, options, fetched, containers, plan, started).await
-}
-
-/// What a pull and a resolve together found.
-struct Fetched {
-    call: ProjectCall,
-    model: Model,
-    redactor: Redactor,
-    selected: Option<BTreeSet<ServiceName>>,
-    /// `repository@digest` of each image before the pull: afterwards a containerd store has forgotten the old ones.
-    digests: BTreeMap<String, Vec<String>>,
-}
-
-async fn fetch(
-    running: &Running,
-    app: &AppDir,
-    compose: &Compose,
-    options: &UpdateOptions,
-    everything: &[Container],
-    locks: &mut ImageLocks,
-) -> Result<Fetched, Error> {
-    let restock = &running.restock;
-    let mut call = ProjectCall::new(&app.path);
-    let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
-    let (mut model, pulled, digests) = match &options.prepared {
-        None => {
-            // The pull needs nothing of the configuration, so the two run side by side.
-            let both = resolve_and_pull(running, app, compose, &call, &named);
-            let (both, digests) = tokio::join!(both, restock.engine.digests());
-            let (model, pulled) = both?;
-            (model, pulled, digests?)
-        }
-        Some(prepared) => {
-            let model = config(compose, app, &call).await?;
-            let pulled = pull_missing(running, app, compose, &call, &model, prepared).await;
-            (model, pulled, prepared.digests.clone())
-        }
-    };
-    let containers = containers_of(&model.project, everything);
-    check_directory(app, &containers)?;
-    check_containers(restock, app, &containers)?;
-    let profiles = hidden_profiles(compose, app, &call, &model.project, &containers).await?;
-    let mut hidden = Vec::new();
-    if !profiles.is_empty() {
-        call = call.with_profiles(profiles.iter().cloned());
-        let visible: BTreeSet<_> = model.project.services.keys().cloned().collect();
-        model = config(compose, app, &call).await?;
-        let has_container = by_service(&containers);
-        let switched_on =
-            model.project.services.keys().filter(|name| !visible.contains(name) && has_container.contains_key(name));
-        hidden = switched_on.cloned().collect();
-    }
-    let selected = select(&model.project, options, app)?;
-    pulled?;
-    if !hidden.is_empty() {
-        pull(running, app, compose, &call, &hidden, &redactor(app, &model), running.handle.cancelled()).await?;
-    }
-    let references = canonical_references(&model.project);
-    if !locks.covers(&references) {
-        running.unless_cancelled(locks.extend(&references, IMAGE_LOCK_DEADLINE)).await?;
-        restock.store.remember_references(&app.name, &references).await?;
-    }
-    Ok(Fetched { redactor: redactor(app, &model), call, model, selected, digests })
-}
-
-/// The configuration, and how the pull that ran beside it ended. An invalid file ends the pull at once.
-async fn resolve_and_pull(
-    running: &Running,
-    app: &AppDir,
-    compose: &Compose,
-    call: &ProjectCall,
-    services: &[ServiceName],
-) -> Result<(Model, Result<(), Error>), Error> {
-    let stop_pull = running.handle.cancelled().child_token();
-    let files = Redactor::new(app.secret_values(), &[app.name.as_str()]);
-    let resolving = async {
-        let model = config(compose, app, call).await;
-        if model.is_err() {
-            stop_pull.cancel();
-        }
-        model
-    };
-    let (model, pulled) = tokio::join!(resolving, pull(running, app, compose, call, services, &files, &stop_pull));
-    Ok((model?, pulled))
-}
-
-/// Pulls what a pass has found newer and not yet pulled, or what has been moved since, as by another app's rollback.
-async fn pull_missing(
-    running: &Running,
-    app: &AppDir,
-    compose: &Compose,
-    call: &ProjectCall,
-    model: &Model,
-    prepared: &Prepared,
-) -> Result<(), Error> {
-    let newer = model.project.services.iter().filter(|(name, _)| prepared.newer.contains(*name));
-    let references: BTreeSet<_> = newer.clone().map(|(_, service)| service.image.clone()).collect();
-    let here = running.restock.engine.images(references).await?;
-    let is_here = |service: &Service| {
-        let reference = service.image.parse::<ImageReference>().map(|reference| reference.canonical());
-        let pulled = reference.ok().and_then(|reference| prepared.pulled.get(&reference));
-        let local = here.get(&service.image).and_then(Option::as_ref);
-        pulled.is_some_and(|pulled| local.is_some_and(|local| local.id == *pulled))
-    };
-    let missing: Vec<_> = newer.filter(|(_, service)| !is_here(service)).map(|(name, _)| name.clone()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    pull(running, app, compose, call, &missing, &redactor(app, model), running.handle.cancelled()).await
-}
-
-async fn pull(
-    running: &Running,
-    app: &AppDir,
-    compose: &Compose,
-    call: &ProjectCall,
-    services: &[ServiceName],
-    redactor: &Redactor,
-    cancel: &CancellationToken,
-) -> Result<(), Error> {
-    let mut relay = Relay::new(&running.restock.events, &running.handle.id, redactor.clone());
-    let timeout = running.restock.limits.pull_timeout;
-    let pulled = compose.pull(call, services, timeout, cancel, |line| relay.line(line)).await;
-    pulled.map_err(|error| pull_failed(&error, relay.failed.as_deref(), redactor).app(&app.name))
-}
-
-fn pull_failed(error: &CommandError, service: Option<&str>, redactor: &Redactor) -> Error {
-    let CommandError::Exit { stderr, .. } = error else {
-        return match error {
-            CommandError::Cancelled { .. } => cancelled(),
-            other => command_error(other, redactor),
-        };
-    };
-    let problem = pull_problem(stderr);
-    if problem == PullProblem::EngineGone {
-        return command_error(error, redactor).hint(problem.hint());
-    }
-    let said = redactor.clean(&readable(stderr));
-    let reason = said.lines().last().unwrap_or("no reason was given");
-    let what =
-        service.map_or_else(|| "the pull failed".to_owned(), |service| format!("the pull of `{service}` failed"));
-    let failure = Error::new(ErrorKind::Upstream, problem.code(), format!("{what}: {reason}"));
-    let failure = failure.hint(problem.hint()).said(error, redactor);
-    match service {
-        Some(service) => failure.service(service),
-        None => failure,
-    }
-}
-
-/// Profiles of services that have containers although the project as it stands does not show them.
-async fn hidden_profiles(
-    compose: &Compose,
-    app: &AppDir,
-    call: &ProjectCall,
-    project: &Project,
-    containers: &[Container],
-) -> Result<BTreeSet<String>, Error> {
-    let up = containers.iter().filter(|container| container.state.is_up());
-    let services = up.filter_map(|container| container.compose.as_ref()).map(|labels| &labels.service);
-    let hidden: BTreeSet<_> = services.filter(|service| !project.services.contains_key(service)).collect();
-    if hidden.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let all = config(compose, app, &call.with_profiles(["*".to_owned()])).await?;
-    let hidden = hidden.into_iter().filter_map(|service| all.project.services.get(service));
-    Ok(hidden.filter_map(|service| service.profiles.first().cloned()).collect())
-}
-
-/// The services the caller named, and what lives in their namespaces.
-fn select(project: &Project, options: &UpdateOptions, app: &AppDir) -> Result<Option<BTreeSet<ServiceName>>, Error> {
-    if options.services.is_empty() {
-        return Ok(None);
-    }
-    let named: BTreeSet<_> = options.services.iter().map(ServiceName::new).collect();
-    if let Some(unknown) = named.iter().find(|name| !project.services.contains_key(name)) {
-        let known: Vec<_> = project.services.keys().map(ServiceName::as_str).collect();
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            "no_such_service",
-            format!("`service`: the app has no service `{unknown}`"),
-        )
-        .hint(format!("its services are {}", known.join(", ")))
-        .app(&app.name));
-    }
-    Ok(Some(project.with_dependents(&named)))
 }
 
 fn of_directory(app: &AppDir, containers: &[Container]) -> Vec<Container> {
@@ -491,14 +303,9 @@ fn result(
     started: Instant,
 ) -> JobResult {
     JobResult {
-        updated: outcome == Outcome::Updated,
         services,
-        outcome,
         recreated: applied.recreated,
         skipped: plan.skipped,
-        job: running.handle.id.clone(),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        warnings: Vec::new(),
-        report: None,
+        ..JobResult::of(running.handle.id.clone(), outcome, started.elapsed())
     }
 }

@@ -429,12 +429,7 @@ pub(super) fn report(
     JobResult {
         updated: change.is_some(),
         services: change.into_iter().collect(),
-        outcome,
-        recreated: Vec::new(),
         skipped: skipped.map(skip).into_iter().collect(),
-        job: running.handle.id.clone(),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        warnings: Vec::new(),
-        report: None,
+        ..JobResult::of(running.handle.id.clone(), outcome, started.elapsed())
     }
 }

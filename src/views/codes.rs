@@ -49,6 +49,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("no_such_platform", "The image is not made for this machine's platform."),
     ("no_such_route", "There is nothing at that path."),
     ("no_such_service", "The app has no service of that name."),
+    ("not_awaited", "The command was ended; the job that it waited for goes on in another process."),
     ("not_cancellable", "The job has ended, or another process runs it."),
     ("not_running", "The container's unit does not run, so there is nothing to restart."),
     ("nothing_to_roll_back", "No update is remembered that could be taken back."),

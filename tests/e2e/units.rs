@@ -1,6 +1,7 @@
 //! Containers that systemd units run: a real D-Bus, and on it a stand-in for systemd's manager that makes the unit's
 //! container anew, as a unit of `podman generate systemd --new` does.
 
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -96,7 +97,8 @@ impl Bus {
         let mut command = Command::new("dbus-daemon");
         command.arg("--nofork").arg("--config-file").arg(&config).stdin(Stdio::null()).stderr(Stdio::null());
         let daemon = command.spawn().unwrap();
-        case.wait_for("the bus", || socket.exists().then_some(()));
+        // Its file is there before it listens.
+        case.wait_for("the bus", || UnixStream::connect(&socket).ok());
         let address = format!("unix:path={}", socket.display());
         let manager = manager.map(|manager| {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -171,14 +171,8 @@ async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Err
     };
     Ok(JobResult {
         updated: report.any(Updated::True),
-        services: Vec::new(),
-        outcome,
-        recreated: Vec::new(),
-        skipped: Vec::new(),
-        job: running.handle.id.clone(),
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        warnings: Vec::new(),
         report: Some(report),
+        ..JobResult::of(running.handle.id.clone(), outcome, started.elapsed())
     })
 }
 
