@@ -31,7 +31,7 @@ fn every_example_of_the_api_is_answered() {
             .replace("\"web\"", &format!("\"{}\"", case.app));
         // A stream of everything has no end: it has to be ended.
         let endless = example.contains("/api/events");
-        let command = if endless { format!("timeout 2 {command}; test $? = 124") } else { command };
+        let command = if endless { format!("timeout 2 {command}\ntest $? = 124") } else { command };
         output(case.world.command("bash").args(["-c", &command]));
     }
 }
