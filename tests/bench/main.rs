@@ -1,7 +1,7 @@
 //! How fast Restock is, as ratios to the least that the same work costs in the same run: `cargo bench`.
 //!
 //! Prints medians; asserts nothing, because times depend on the machine. `BENCH_RUNS` sets how many runs (default 7);
-//! `cargo bench -- PART…` runs only these: unchanged, changed, check, list, images, idle.
+//! `cargo bench -- PART…` runs only these: unchanged, changed, check, list, pass, images, idle.
 #![expect(clippy::disallowed_methods, reason = "benchmarks start the real programs and read where they are")]
 #![expect(clippy::unwrap_used, reason = "what a benchmark does not find ends it, with the place")]
 #![allow(dead_code, reason = "the tests' harness has more than the benchmarks need")]
@@ -24,7 +24,7 @@ use world::{Kind, World, output};
 
 fn main() {
     println!("{:<44} {:>9} {:>9} {:>7}", "work", "Restock", "floor", "ratio");
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("unchanged", || [1, 5, 20].into_iter().for_each(nothing_new)),
         ("changed", one_of_five),
         ("check", || {
@@ -37,6 +37,7 @@ fn main() {
             list();
             long_list();
         }),
+        ("pass", pass),
         ("images", images::save_and_load),
         ("idle", idle),
     ];
@@ -184,7 +185,9 @@ fn list() {
 fn long_list() {
     let mut case = Case::on(World::of(Kind::Classic), "web");
     let socket = case.root.path().join("engine.sock");
-    let lists = wires::engine(&socket, 1000);
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let fake = |n| wires::Fake { image: format!("127.0.0.1:1/demo/app-{n}:1"), digest: digest.clone() };
+    let lists = wires::engine(&socket, &(0..1000).map(fake).collect::<Vec<_>>());
     case.serve_with(&["--docker-host", &format!("unix://{}", socket.display()), "--log", "error"]);
     ask_for_the_list(&case, "1000 containers");
     println!("    lists of containers that the engine was asked for: {}", lists.load(Ordering::Relaxed));
@@ -236,6 +239,39 @@ fn complete(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
     answer.len() >= head + 4 + length.unwrap()
+}
+
+/// A pass over 300 marked containers on ten images of the registry, all of them fresh.
+fn pass() {
+    let mut case = Case::on(World::of(Kind::Classic), "web");
+    let fakes = (0..10).flat_map(|n| {
+        let repository = format!("bench/p{n}");
+        let digest = case.world.publish(&[], &repository, &case.tag, "1", "plain");
+        let image = format!("{}/{repository}:{}", case.world.registry, case.tag);
+        (0..30).map(move |_| wires::Fake { image: image.clone(), digest: digest.clone() }).collect::<Vec<_>>()
+    });
+    let fakes: Vec<_> = fakes.collect();
+    let socket = case.root.path().join("engine.sock");
+    let lists = wires::engine(&socket, &fakes);
+    case.serve_with(&["--docker-host", &format!("unix://{}", socket.display()), "--log", "error"]);
+    let pass = || assert_eq!(case.post("/api/auto-update").expect(200)["reports"].as_array().unwrap().len(), 300);
+    pass();
+    let (asked, listed) = (manifest_requests(&case), lists.load(Ordering::Relaxed));
+    let start = Instant::now();
+    pass();
+    println!(
+        "pass over 300 fresh containers on 10 images: {:.0} ms, {} manifest requests, {} lists of containers",
+        start.elapsed().as_secs_f64() * 1e3,
+        manifest_requests(&case) - asked,
+        lists.load(Ordering::Relaxed) - listed
+    );
+}
+
+/// How many questions the service has put to registries, by its own count.
+fn manifest_requests(case: &Case) -> u64 {
+    let metrics = case.get("/metrics").body;
+    let lines = metrics.lines().filter(|line| line.starts_with("restock_registry_requests_total{"));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// What the service costs when nothing happens, and how soon it answers.

@@ -1,5 +1,6 @@
 //! The other ends of wires, for what real parts would be too slow or too many for.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// A proxy in front of `to` behind which every round trip takes `round_trip` longer, the first of a connection as well.
 pub fn delayed(to: &str, round_trip: Duration) -> String {
@@ -42,24 +44,28 @@ fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// An engine with so many running containers, each of an image of its own; counts the lists it is asked for.
-pub fn engine(socket: &Path, containers: usize) -> Arc<AtomicUsize> {
-    let id = |kind: &str, n: usize| format!("{kind}{n:060x}");
-    let list: Vec<Value> = (0..containers)
-        .map(|n| {
-            json!({
-                "Id": id("aaaa", n), "Names": [format!("/container-{n}")], "Image": format!("127.0.0.1:1/demo/app-{n}:1"),
-                "ImageID": format!("sha256:{}", id("bbbb", n)), "State": "running", "Status": "Up 1 hour", "Labels": {},
-            })
+/// A running container of a fake engine: its image, and the digest by which the engine knows that.
+pub struct Fake {
+    pub image: String,
+    pub digest: String,
+}
+
+/// An engine that has these containers, each marked for updates; counts the lists of containers it is asked for.
+pub fn engine(socket: &Path, containers: &[Fake]) -> Arc<AtomicUsize> {
+    let image_id = |fake: &Fake| format!("sha256:{:x}", Sha256::digest(&fake.image));
+    let listed = containers.iter().enumerate().map(|(n, fake)| {
+        json!({
+            "Id": format!("{n:064x}"), "Names": [format!("/container-{n}")], "Image": fake.image, "ImageID": image_id(fake),
+            "State": "running", "Status": "Up 1 hour", "Labels": {"restock.auto-update": "registry"},
         })
-        .collect();
-    let images: Vec<Value> = (0..containers)
-        .map(|n| {
-            let digest = format!("127.0.0.1:1/demo/app-{n}@sha256:{}", id("cccc", n));
-            json!({"Id": format!("sha256:{}", id("bbbb", n)), "RepoTags": [], "RepoDigests": [digest]})
-        })
-        .collect();
-    let (list, images) = (Arc::new(json!(list).to_string()), Arc::new(json!(images).to_string()));
+    });
+    let known: BTreeMap<_, _> = containers.iter().map(|fake| (image_id(fake), fake)).collect();
+    let images = known.iter().map(|(id, fake)| {
+        let repository = fake.image.rsplit_once(':').map_or(fake.image.as_str(), |(repository, _)| repository);
+        json!({"Id": id, "RepoTags": [], "RepoDigests": [format!("{repository}@{}", fake.digest)]})
+    });
+    let (list, images) = (Value::from_iter(listed).to_string(), Value::from_iter(images).to_string());
+    let (list, images) = (Arc::new(list), Arc::new(images));
     let lists = Arc::new(AtomicUsize::new(0));
     let (listener, counted) = (UnixListener::bind(socket).unwrap(), lists.clone());
     std::thread::spawn(move || {
