@@ -45,9 +45,8 @@ pub struct Locks {
 pub struct JobLock(File);
 
 /// Image references are written to: pulled, or given another meaning by a tag. Ends when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ImageLocks {
-    locks: Locks,
     /// By file name, which is the order in which everybody takes them.
     held: BTreeMap<String, File>,
 }
@@ -70,9 +69,23 @@ impl Locks {
     /// # Errors
     /// [`LockError::Busy`] names the first reference that stayed locked; then none is held.
     pub async fn images(&self, references: &BTreeSet<String>, deadline: Duration) -> Result<ImageLocks, LockError> {
-        let mut locks = ImageLocks { locks: self.clone(), held: BTreeMap::new() };
-        locks.extend(references, deadline).await?;
-        Ok(locks)
+        let end = Instant::now() + deadline;
+        let wanted: BTreeMap<_, _> = references.iter().map(|reference| (image_file(reference), reference)).collect();
+        let mut taken = ImageLocks::default();
+        for (name, reference) in wanted {
+            let file = loop {
+                if let Some(file) = self.try_file(&name)? {
+                    break file;
+                }
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(LockError::Busy { reference: reference.clone(), after: deadline });
+                }
+                tokio::time::sleep(POLL.min(left)).await;
+            };
+            taken.held.insert(name, file);
+        }
+        Ok(taken)
     }
 
     fn try_file(&self, name: &str) -> Result<Option<File>, LockError> {
@@ -120,37 +133,6 @@ impl ImageLocks {
     /// Whether all of `references` are locked here.
     pub fn covers(&self, references: &BTreeSet<String>) -> bool {
         references.iter().all(|reference| self.held.contains_key(&image_file(reference)))
-    }
-
-    /// Takes further locks without letting go of those that are held.
-    ///
-    /// Here two can wait for each other, when each holds what the other wants; the deadline ends that.
-    ///
-    /// # Errors
-    /// As of [`Locks::images`]; what was held before is still held, and nothing else.
-    pub async fn extend(&mut self, references: &BTreeSet<String>, deadline: Duration) -> Result<(), LockError> {
-        let end = Instant::now() + deadline;
-        let wanted: BTreeMap<_, _> = references.iter().map(|reference| (image_file(reference), reference)).collect();
-        // Of the same type, so that a failure lets go of them in the same way.
-        let mut taken = Self { locks: self.locks.clone(), held: BTreeMap::new() };
-        for (name, reference) in wanted {
-            if self.held.contains_key(&name) {
-                continue;
-            }
-            let file = loop {
-                if let Some(file) = self.locks.try_file(&name)? {
-                    break file;
-                }
-                let left = end.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(LockError::Busy { reference: reference.clone(), after: deadline });
-                }
-                tokio::time::sleep(POLL.min(left)).await;
-            };
-            taken.held.insert(name, file);
-        }
-        self.held.append(&mut taken.held);
-        Ok(())
     }
 }
 
@@ -274,15 +256,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_extension_that_fails_leaves_what_was_held() {
+    async fn who_cannot_have_all_holds_none() {
         let (_dir, locks) = locks();
-        let other = locks.images(&set(&["c"]), Duration::ZERO).await.unwrap();
-        let mut held = locks.images(&set(&["a"]), Duration::ZERO).await.unwrap();
-        assert!(held.extend(&set(&["a", "b", "c"]), Duration::ZERO).await.is_err());
-        assert!(held.covers(&set(&["a"])) && !held.covers(&set(&["b"])));
-        drop(other);
-        held.extend(&set(&["a", "b", "c"]), Duration::ZERO).await.unwrap();
-        assert!(held.covers(&set(&["a", "b", "c"])));
+        let _other = locks.images(&set(&["b"]), Duration::ZERO).await.unwrap();
+        assert!(locks.images(&set(&["a", "b", "c"]), Duration::ZERO).await.is_err());
+        locks.images(&set(&["a", "c"]), Duration::ZERO).await.unwrap();
     }
 
     #[test]

@@ -29,29 +29,34 @@ pub(super) struct Fetched {
     pub digests: BTreeMap<String, Vec<String>>,
 }
 
+/// Resolves the project and pulls its images, and holds the locks of their references from before the pull.
+///
+/// What was pulled without the lock could have been tagged back by the rollback of another app that shares the image. So
+/// the references are locked that the app had the last time; only when they turn out to be others, or when none are known
+/// yet, the project is resolved before the pull.
 pub(super) async fn fetch(
     running: &Running,
     app: &AppDir,
     compose: &Compose,
     options: &UpdateOptions,
     everything: &[Container],
-    locks: &mut ImageLocks,
-) -> Result<Fetched, Error> {
+) -> Result<(Fetched, ImageLocks), Error> {
     let restock = &running.restock;
     let mut call = ProjectCall::new(&app.path);
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
-    let (mut model, pulled, digests) = match &options.prepared {
+    let known = restock.store.references(&app.name).await?;
+    let mut locks = running.unless_cancelled(restock.locks.images(&known, IMAGE_LOCK_DEADLINE)).await?;
+    let (mut model, mut pulled, digests) = match &options.prepared {
+        Some(prepared) => (config(compose, app, &call).await?, None, prepared.digests.clone()),
+        None if known.is_empty() => {
+            let (model, digests) = tokio::join!(config(compose, app, &call), restock.engine.digests());
+            (model?, None, digests?)
+        }
         None => {
-            // The pull needs nothing of the configuration, so the two run side by side.
             let both = resolve_and_pull(running, app, compose, &call, &named);
             let (both, digests) = tokio::join!(both, restock.engine.digests());
             let (model, pulled) = both?;
-            (model, pulled, digests?)
-        }
-        Some(prepared) => {
-            let model = config(compose, app, &call).await?;
-            let pulled = pull_missing(running, app, compose, &call, &model, prepared).await;
-            (model, pulled, prepared.digests.clone())
+            (model, Some(pulled), digests?)
         }
     };
     let containers = containers_of(&model.project, everything);
@@ -60,25 +65,39 @@ pub(super) async fn fetch(
     let profiles = hidden_profiles(compose, app, &call, &model.project, &containers).await?;
     let mut hidden = Vec::new();
     if !profiles.is_empty() {
-        call = call.with_profiles(profiles.iter().cloned());
-        let visible: BTreeSet<_> = model.project.services.keys().cloned().collect();
+        call = call.with_profiles(profiles);
+        let visible: BTreeSet<_> = model.project.services.into_keys().collect();
         model = config(compose, app, &call).await?;
         let has_container = by_service(&containers);
-        let switched_on =
-            model.project.services.keys().filter(|name| !visible.contains(name) && has_container.contains_key(name));
-        hidden = switched_on.cloned().collect();
+        let services = model.project.services.keys();
+        hidden = services.filter(|name| !visible.contains(name) && has_container.contains_key(name)).cloned().collect();
     }
     let selected = select(&model.project, options, app)?;
-    pulled?;
-    if !hidden.is_empty() {
-        pull(running, app, compose, &call, &hidden, &redactor(app, &model), running.handle.cancelled()).await?;
-    }
+    hidden.retain(|name| selected.as_ref().is_none_or(|selected| selected.contains(name)));
     let references = canonical_references(&model.project);
     if !locks.covers(&references) {
-        running.unless_cancelled(locks.extend(&references, IMAGE_LOCK_DEADLINE)).await?;
+        // To wait for more while these are held could be to wait for somebody who waits for these.
+        drop(locks);
+        locks = running.unless_cancelled(restock.locks.images(&references, IMAGE_LOCK_DEADLINE)).await?;
+        pulled = None;
+    }
+    if known != references {
         restock.store.remember_references(&app.name, &references).await?;
     }
-    Ok(Fetched { redactor: redactor(app, &model), call, model, selected, digests })
+    let redactor = redactor(app, &model);
+    let more = match (pulled, &options.prepared) {
+        (Some(pulled), _) => pulled.map(|()| hidden)?,
+        (None, Some(prepared)) => missing(running, &model, prepared).await?,
+        (None, None) => {
+            // No names mean everything.
+            pull(running, app, compose, &call, &named, &redactor, running.handle.cancelled()).await?;
+            Vec::new()
+        }
+    };
+    if !more.is_empty() {
+        pull(running, app, compose, &call, &more, &redactor, running.handle.cancelled()).await?;
+    }
+    Ok((Fetched { redactor, call, model, selected, digests }, locks))
 }
 
 /// The configuration, and how the pull that ran beside it ended. An invalid file ends the pull at once.
@@ -102,15 +121,8 @@ async fn resolve_and_pull(
     Ok((model?, pulled))
 }
 
-/// Pulls what a pass has found newer and not yet pulled, or what has been moved since, as by another app's rollback.
-async fn pull_missing(
-    running: &Running,
-    app: &AppDir,
-    compose: &Compose,
-    call: &ProjectCall,
-    model: &Model,
-    prepared: &Prepared,
-) -> Result<(), Error> {
+/// What a pass has found newer and not yet pulled, or what has been moved since, as by another app's rollback.
+async fn missing(running: &Running, model: &Model, prepared: &Prepared) -> Result<Vec<ServiceName>, Error> {
     let newer = model.project.services.iter().filter(|(name, _)| prepared.newer.contains(*name));
     let references: BTreeSet<_> = newer.clone().map(|(_, service)| service.image.clone()).collect();
     let here = running.restock.engine.images(references).await?;
@@ -120,11 +132,7 @@ async fn pull_missing(
         let local = here.get(&service.image).and_then(Option::as_ref);
         pulled.is_some_and(|pulled| local.is_some_and(|local| local.id == *pulled))
     };
-    let missing: Vec<_> = newer.filter(|(_, service)| !is_here(service)).map(|(name, _)| name.clone()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    pull(running, app, compose, call, &missing, &redactor(app, model), running.handle.cancelled()).await
+    Ok(newer.filter(|(_, service)| !is_here(service)).map(|(name, _)| name.clone()).collect())
 }
 
 async fn pull(

@@ -63,11 +63,9 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     let compose = restock.compose().await?;
     let everything = restock.engine.containers().await?;
     check_containers(restock, app, &of_directory(app, &everything))?;
-    let known = restock.store.references(&app.name).await?;
-    let mut locks = running.unless_cancelled(restock.locks.images(&known, IMAGE_LOCK_DEADLINE)).await?;
 
     running.step(Step::Pull).await?;
-    let fetched = fetch(running, app, &compose, options, &everything, &mut locks).await?;
+    let (fetched, _locks) = fetch(running, app, &compose, options, &everything).await?;
     let containers = containers_of(&fetched.model.project, &everything);
 
     running.step(Step::Plan).await?;

@@ -28,9 +28,17 @@ async fn a_profile_that_a_running_service_belongs_to_is_switched_on() {
     assert_eq!((&result["outcome"], &result["services"][0]["service"]), (&json!("updated"), &json!("debug")));
     assert_eq!(world.engine.container("web-debug-1").unwrap().image_id, image_id("debug new"));
     let calls = world.docker.calls("web");
-    let pulled = |call: &String| call.contains("--profile debug") && call.ends_with("pull --ignore-buildable debug");
-    assert!(calls.iter().any(pulled), "{calls:#?}");
+    let pulled = |what: &str| {
+        let pull = format!("pull --ignore-buildable{what}");
+        let calls = world.docker.calls("web");
+        calls.iter().filter(|call| call.contains("--profile debug") && call.ends_with(&pull)).count()
+    };
+    assert_eq!((pulled(""), pulled(" debug")), (1, 0), "{calls:#?}");
     assert!(calls.iter().any(|call| call.contains("--profile debug") && call.contains(" up -d ")), "{calls:#?}");
+    // From then on the project is resolved beside the pull, and only what that did not see is pulled after it.
+    world.engine.publish(DEBUG, "debug newer");
+    assert_eq!(restock.post("/api/apps/web/update").await.ok()["outcome"], "updated");
+    assert_eq!((pulled(""), pulled(" debug")), (1, 1));
 }
 
 #[tokio::test]

@@ -33,9 +33,14 @@ async fn an_invalid_compose_file_is_422_with_what_compose_said() {
 #[tokio::test]
 async fn an_invalid_file_ends_a_pull_that_runs_beside_its_reading() {
     let world = World::with_new_web();
+    let restock = world.restock().await;
+    // The first update of an app resolves it before it pulls.
+    restock.post("/api/apps/web/update").await.ok();
+    let done = world.docker.verbs("web").len();
     world.docker.on("web", "config", "wait_for pull; fail 1 'yaml: line 3: no'");
     world.docker.on("web", "pull", "touch \"$world/allowed/pull\"; hang");
-    refused(&world, 422, "invalid_compose_file").await;
+    restock.post("/api/apps/web/update").await.problem(422, "invalid_compose_file");
+    assert_eq!(world.docker.verbs("web")[done..].len(), 2);
     world.docker.all_ended().await;
 }
 
