@@ -14,6 +14,7 @@ export function entry(job, named = true) {
   return h("li", null, h("article", { class: "card row" },
     h("div", null, h("h2", null, named ? (job.app ? h("a", { href: `#/app/${encodeURIComponent(job.app)}` }, target) : target) : kind(job.kind)),
       h("p", { class: "lead" }, named && `${kind(job.kind)}, `, h("time", { dateTime: job.started_at, title: time(job.started_at) }, ago(job.started_at)),
+        job.by && ` by ${job.by}`,
         job.result?.duration_ms !== undefined && `, ${(job.result.duration_ms / 1000).toFixed(1)} s`),
       about.length > 0 && h("p", null, about.join("; ")),
       job.error && h("p", null, job.error.message),

@@ -22,8 +22,8 @@ export function show(main) {
     const busy = live.running("group", found.image);
     const rows = found.containers.map((container) => [
       container.container_name, h("span", { class: "mono" }, short(container.local_digest)), freshness(container.status),
-      h("label", null, h("input", { type: "checkbox", checked: container.auto_update, onchange: (event) => toggle(container, event.target) }), ` by itself`,
-        h("span", { hidden: true }, container.container_name)),
+      h("label", null, h("input", { type: "checkbox", checked: container.auto_update, "aria-label": `Update ${container.container_name} by itself`,
+        onchange: (event) => toggle(container, event.target) }), " by itself"),
     ]);
     return h("li", null, h("article", { class: "card row" },
       h("div", null, h("h2", { class: "mono" }, found.image), h("div", { class: "chips" }, freshness(found.status), h("span", { class: "lead" }, `Registry: ${short(found.remote_digest)}`))),

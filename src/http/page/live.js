@@ -4,7 +4,7 @@ import { h } from "/assets/dom.js";
 import { kind, step } from "/assets/words.js";
 
 /** How much of the whole a step has behind it when it begins, in percent. */
-const BEGINS = { resolve: 2, snapshot: 3, pull: 6, plan: 55, apply: 60, verify: 80, roll_back: 85 };
+const BEGINS = { resolve: 2, snapshot: 3, pull: 6, plan: 55, hooks_before: 57, apply: 60, verify: 80, roll_back: 85, hooks_after: 95 };
 const PULLED = 55;
 
 /** The running jobs by their IDs. */

@@ -13,9 +13,10 @@ const OUTCOMES = {
   updated: ["Updated", "good"], unchanged: ["Nothing new", ""], pulled: ["Pulled", ""], pending: ["Would update", "warn"],
   rolled_back: ["Rolled back", "warn"], failed: ["Failed", "bad"], cancelled: ["Cancelled", ""], interrupted: ["Interrupted", "warn"], done: ["Done", "good"],
 };
-const KINDS = { update: "Update", rollback: "Roll back", up: "Start", down: "Stop", check: "Preview", auto_update: "Auto-update", container_update: "Container update" };
+const KINDS = { update: "Update", rollback: "Roll back", up: "Start", down: "Stop", check: "Preview", auto_update: "Auto-update", container_update: "Container update", image_change: "Image changed through Docker's routes" };
 const STEPS = {
   resolve: "Reading the Compose file", snapshot: "Looking at the containers", pull: "Pulling images", plan: "Comparing",
+  hooks_before: "Running the owner's commands", hooks_after: "Running the owner's commands",
   apply: "Replacing containers", verify: "Proving that they work", roll_back: "Bringing the previous version back",
 };
 const HELD = {
