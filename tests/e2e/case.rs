@@ -6,9 +6,9 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::world::{Kind, World, output, project};
+use crate::world::{Kind, World, engine_script, output, project};
 
 /// The longest any wait of a test takes before it fails.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -125,6 +125,39 @@ impl Case {
         // As variables, so that a case can say otherwise with flags.
         command.env("RESTOCK_SETTLE", "1s").env("RESTOCK_HEALTH_TIMEOUT", "15s");
         command
+    }
+
+    /// Starts a registry of the case's own, in [`registry_dir`](Self::registry_dir); it ends with the case.
+    pub fn registry<S: AsRef<std::ffi::OsStr>>(&self, options: &[S]) -> String {
+        output(engine_script().arg("registry").arg(self.root.path().join("r")).args(options))
+    }
+
+    /// Where the case's own registry has its files.
+    pub fn registry_dir(&self) -> PathBuf {
+        self.root.path().join("r/registry")
+    }
+
+    /// Publishes an image of one version to the case's own registry; `options` open it.
+    pub fn publish_to<S: AsRef<std::ffi::OsStr>>(&self, options: &[S], image: &str, version: &str) -> String {
+        let (registry, rest) = image.split_once('/').expect("a registry");
+        let (repository, tag) = rest.rsplit_once(':').expect("a tag");
+        let mut publish = self.world.command(project().join("fixtures/images/publish"));
+        output(publish.args(options).args([registry, repository, tag, version, "web"]))
+    }
+
+    /// The directory of a `config.json` that has this login, `NAME:WORD`, or none.
+    pub fn login(&self, registry: &str, login: Option<&str>) -> PathBuf {
+        use base64::Engine;
+        let config = self.root.path().join("docker");
+        if !config.exists() {
+            std::fs::create_dir(&config).expect("a directory");
+            let plugins = self.world.parts.join("cli/cli-plugins");
+            std::os::unix::fs::symlink(plugins, config.join("cli-plugins")).expect("a link");
+        }
+        let auth = login.map(|login| base64::engine::general_purpose::STANDARD.encode(login));
+        let auths = auth.map_or_else(|| json!({}), |auth| json!({ registry: { "auth": auth } }));
+        std::fs::write(config.join("config.json"), json!({ "auths": auths }).to_string()).expect("a file");
+        config
     }
 
     /// Ends Restock at once, as a power cut would.
@@ -294,6 +327,10 @@ impl Case {
 impl Drop for Case {
     fn drop(&mut self) {
         self.stop_serving();
+        if self.registry_dir().exists() {
+            // Its process; the files go with the directory.
+            let _ = engine_script().arg("registry-stop").arg(self.root.path().join("r")).output();
+        }
         if std::thread::panicking() {
             eprintln!("--- log of Restock\n{}", self.read_log());
         }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::both_engines;
 use crate::case::Case;
-use crate::world::{Kind, World, engine_script, output, project};
+use crate::world::{Kind, World};
 
 /// A standalone container of the case's image, and Restock.
 fn alone(kind: Kind, name: &str, options: &[&str], words: &[&str]) -> (Case, String) {
@@ -203,28 +203,19 @@ fn errors_are_the_words_that_clients_know() {
 fn a_container_from_a_registry_with_a_password_is_pulled_with_the_login_that_docker_has() {
     let (world, _) = World::own("password");
     let case = Case::on(Box::leak(Box::new(world)), "web");
-    let dir = case.root.path().join("r");
     // A password whose letters the two alphabets of base64 write differently.
-    let registry = output(engine_script().arg("registry").arg(&dir).args(["--user", "me", "--password", "p???~~~>>>"]));
+    let registry = case.registry(&["--user", "me", "--password", "p???~~~>>>"]);
     let image = format!("{registry}/demo/web:{}", case.tag);
-    let publish = |version: &str| {
-        let mut publish = case.world.command(project().join("fixtures/images/publish"));
-        output(publish.args(["--user", "me:p???~~~>>>", &registry, "demo/web", &case.tag, version, "web"]))
-    };
+    let publish = |version: &str| case.publish_to(&["--user", "me:p???~~~>>>"], &image, version);
     publish("1");
     case.docker(&["pull", "--quiet", &case.reference("web")]);
     case.docker(&["tag", &case.reference("web"), &image]);
     let name = format!("{}-private", case.app);
     case.docker(&["run", "-d", "--name", &name, "--label", "restock.auto-update=registry", &image]);
     publish("2");
-    let config = case.root.path().join("docker");
-    std::fs::create_dir(&config).unwrap();
-    std::os::unix::fs::symlink(case.world.parts.join("cli/cli-plugins"), config.join("cli-plugins")).unwrap();
     let pass = |login: &str| {
-        let auth = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, login);
-        let auths = serde_json::json!({ "auths": { &registry: { "auth": auth } } });
-        std::fs::write(config.join("config.json"), auths.to_string()).unwrap();
-        let output = case.restock(&["auto-update", "--json"]).env("DOCKER_CONFIG", &config).output().unwrap();
+        let config = case.login(&registry, Some(login));
+        let output = case.restock(&["auto-update", "--json"]).env("DOCKER_CONFIG", config).output().unwrap();
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
     let version = || inspect(&case, &name)["Config"]["Labels"]["org.opencontainers.image.version"].clone();
@@ -236,5 +227,4 @@ fn a_container_from_a_registry_with_a_password_is_pulled_with_the_login_that_doc
     assert_eq!(inspect(&case, &name)["Id"], before);
     let done = pass("me:p???~~~>>>");
     assert_eq!((&done["reports"][0]["Updated"], version()), (&"true".into(), "2".into()), "{done}");
-    output(engine_script().arg("registry-stop").arg(&dir));
 }

@@ -2,7 +2,7 @@
 
 use crate::both_engines;
 use crate::case::Case;
-use crate::world::{Kind, World, engine_script, output, project};
+use crate::world::{Kind, World};
 
 both_engines! {
     a_newer_image_is_seen_and_nothing_is_pulled => |kind| {
@@ -58,28 +58,18 @@ both_engines! {
 #[test]
 fn a_registry_with_tls_and_a_password_is_asked_as_docker_would() {
     let case = Case::on(World::of(Kind::Containerd), "web");
-    let dir = case.root.path().join("r");
-    let registry =
-        output(engine_script().arg("registry").arg(&dir).args(["--user", "me", "--password", "p???~~~>>>", "--tls"]));
-    let authority = dir.join("registry/ca.crt");
+    let registry = case.registry(&["--user", "me", "--password", "p???~~~>>>", "--tls"]);
+    let authority = case.registry_dir().join("ca.crt");
     let image = format!("{registry}/demo/web:{}", case.tag);
-    let mut publish = case.world.command(project().join("fixtures/images/publish"));
-    publish.args(["--user", "me:p???~~~>>>", "--cacert"]).arg(&authority);
-    output(publish.args([&registry, "demo/web", &case.tag, "1", "web"]));
+    let open = ["--user".as_ref(), "me:p???~~~>>>".as_ref(), "--cacert".as_ref(), authority.as_os_str()];
+    case.publish_to(&open, &image, "1");
     case.docker(&["pull", "--quiet", &case.reference("web")]);
     case.docker(&["tag", &case.reference("web"), &image]);
     case.write("compose.override.yaml", &format!("services: {{web: {{image: \"{image}\"}}}}"));
     case.up();
-    let config = case.root.path().join("docker");
-    std::fs::create_dir(&config).unwrap();
-    std::os::unix::fs::symlink(case.world.parts.join("cli/cli-plugins"), config.join("cli-plugins")).unwrap();
-    let check = |authority: Option<&std::path::Path>, login: &str| {
-        let auth = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, login);
-        let auths =
-            if login.is_empty() { serde_json::json!({}) } else { serde_json::json!({ &registry: { "auth": auth } }) };
-        std::fs::write(config.join("config.json"), serde_json::json!({ "auths": auths }).to_string()).unwrap();
+    let check = |authority: Option<&std::path::Path>, login: Option<&str>| {
         let mut command = case.restock(&["check", "--json"]);
-        command.env("DOCKER_CONFIG", &config);
+        command.env("DOCKER_CONFIG", case.login(&registry, login));
         if let Some(authority) = authority {
             command.env("SSL_CERT_FILE", authority);
         }
@@ -88,13 +78,12 @@ fn a_registry_with_tls_and_a_password_is_asked_as_docker_would() {
         format!("{} {}", service["status"].as_str().unwrap(), service["message"].as_str().unwrap_or_default())
     };
     let table = [
-        (check(None, "me:p???~~~>>>"), "unknown authority"),
-        (check(Some(&authority), ""), "wants credentials"),
-        (check(Some(&authority), "me:wrong"), "refused the configured credentials"),
-        (check(Some(&authority), "me:p???~~~>>>"), "updated"),
+        (check(None, Some("me:p???~~~>>>")), "unknown authority"),
+        (check(Some(&authority), None), "wants credentials"),
+        (check(Some(&authority), Some("me:wrong")), "refused the configured credentials"),
+        (check(Some(&authority), Some("me:p???~~~>>>")), "updated"),
     ];
     for (told, expected) in table {
         assert!(told.contains(expected), "{expected} in {told}");
     }
-    output(engine_script().arg("registry-stop").arg(&dir));
 }

@@ -24,6 +24,7 @@ mod package;
 mod page;
 mod readme;
 mod rolling_back;
+mod tokens;
 mod units;
 mod updating;
 mod world;

@@ -31,7 +31,9 @@ pub enum RegistryError {
     #[error("{registry}: wants its credentials sent to {realm}, which does not belong to it; they were not sent")]
     CredentialsWithheld { registry: String, realm: String },
     /// There is no such image, or it is hidden from this login. Registries do not tell these apart on purpose.
-    #[error("{registry}: {repository} has no such tag or digest, or is private and this login may not see it")]
+    #[error(
+        "{registry}: {repository} has no such tag or digest, or is private and needs a `docker login {registry}` that may see it"
+    )]
     NotFoundOrUnauthorized { registry: String, repository: String },
     /// The host wants no more requests before `until`. It may be a token server's host.
     #[error("{host}: too many requests, it is not asked again before {until:.0}")]
@@ -65,7 +67,9 @@ impl RegistryError {
             Self::MissingCredentials { .. } => "the registry wants credentials and none are configured",
             Self::WrongCredentials { .. } => "the registry refused the configured credentials",
             Self::CredentialsWithheld { .. } => "the registry wants its credentials sent to a foreign host",
-            Self::NotFoundOrUnauthorized { .. } => "the image is not in the registry, or not visible to this login",
+            Self::NotFoundOrUnauthorized { .. } => {
+                "the image is not in the registry, or is private and needs a `docker login` that may see it"
+            }
             Self::RateLimited { .. } => "the registry limits requests at the moment",
             Self::Unreachable { .. } => "the registry cannot be reached",
             Self::Timeout { .. } => "the registry did not answer in time",
