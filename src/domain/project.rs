@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::app::{ProjectName, ServiceName};
 use super::hook::Hooks;
+use super::schedule::Schedule;
 
 /// A resolved project: only the services of active profiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub struct AppSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_age: Option<std::time::Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
+    /// The app's own, without a time zone yet: it holds in the service's.
+    pub schedule: Option<Schedule>,
     pub hooks: Hooks,
 }
 

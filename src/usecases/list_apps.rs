@@ -15,6 +15,7 @@ use crate::domain::container::{Container, ContainerState};
 use crate::domain::freshness::Status;
 use crate::domain::plan::by_service;
 use crate::domain::project::Project;
+use crate::domain::schedule::Schedule;
 use crate::error::Error;
 
 /// An app, its project and its containers.
@@ -38,9 +39,9 @@ pub struct SeenApp {
 
 impl App {
     /// Its own schedule, as its Compose file says it.
-    pub fn schedule(&self) -> Option<&str> {
+    pub fn schedule(&self) -> Option<&Schedule> {
         let settings = self.model.as_ref().ok()?.project.settings.as_ref().ok()?;
-        settings.schedule.as_deref()
+        settings.schedule.as_ref()
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::hooks::parse_hooks;
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::project::{AppSettings, Project, PullPolicy, Service};
+use crate::domain::schedule::Schedule;
 
 /// A resolved project and the values in it that no message may show.
 #[derive(Debug, Clone)]
@@ -97,9 +99,7 @@ fn parse_settings(value: &Value) -> Result<AppSettings, String> {
             "health_timeout" => duration(value).map(|time| settings.health_timeout = Some(time)),
             "settle" => duration(value).map(|time| settings.settle = Some(time)),
             "min_age" => duration(value).map(|time| settings.min_age = Some(time)),
-            "schedule" => {
-                text(value).map(|word| settings.schedule = Some(word)).ok_or_else(|| "a cron expression".into())
-            }
+            "schedule" => schedule(value).map(|schedule| settings.schedule = Some(schedule)),
             "hooks" => {
                 match parse_hooks(value) {
                     Ok(hooks) => settings.hooks = hooks,
@@ -124,6 +124,11 @@ fn parse_settings(value: &Value) -> Result<AppSettings, String> {
 fn one_of(value: &Value, valid: &[&str]) -> Result<String, String> {
     let word = text(value).filter(|word| valid.contains(&word.as_str()));
     word.ok_or_else(|| format!("one of {}", valid.join(", ")))
+}
+
+fn schedule(value: &Value) -> Result<Schedule, String> {
+    let text = text(value).ok_or("a cron expression")?;
+    Schedule::parse(&text, TimeZone::UTC).map_err(|problem| format!("something else than `{text}`: {problem}"))
 }
 
 pub(super) fn duration(value: &Value) -> Result<Duration, String> {

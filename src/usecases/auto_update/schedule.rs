@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::pass::{PassOptions, Scope};
 use crate::adapters::store::ScheduleRow;
 use crate::domain::app::AppName;
-use crate::domain::hold::HoldReason;
+use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::job::Job;
 use crate::domain::schedule::{Schedule, zone_name};
 use crate::error::{Error, Kind};
@@ -50,6 +50,16 @@ pub struct AppSchedule {
 /// What is due when: an app's own schedule by its name, the service's by `None`.
 type Due = BTreeMap<Option<AppName>, (Schedule, Timestamp)>;
 
+/// How a pass that was due went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ran {
+    Done,
+    /// A closed window held something back.
+    Held,
+    /// What it needs is away: it is tried again soon.
+    NotYet,
+}
+
 impl Restock {
     /// What runs by itself, as the service last wrote it down.
     pub async fn schedule(&self) -> Result<ScheduleView, Error> {
@@ -74,53 +84,53 @@ impl Restock {
     /// Runs passes when they are due, for as long as the service runs. `missed` makes up for what was due meanwhile.
     pub async fn keep_schedule(self: Arc<Self>, own: Option<Schedule>, missed: bool) {
         let mut due = Due::new();
-        let mut remembered = match self.store.schedules().await {
-            Ok(rows) if missed => rows,
-            Ok(_) => Vec::new(),
-            Err(error) => return tracing::error!(%error, "schedules cannot be kept"),
-        };
+        let mut remembered = self.store.schedules().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "what was due before is not known; nothing that was missed is made up for");
+            Vec::new()
+        });
+        remembered.retain(|_| missed);
         let mut written = None;
-        // A closed window held something back: it is looked at again when it opens.
-        let mut opening = None;
         loop {
             self.plan_next(&mut due, own.as_ref(), &std::mem::take(&mut remembered)).await;
             if written.as_ref() != Some(&due) {
                 self.write_schedules(&due).await;
                 written = Some(due.clone());
             }
-            let next = due.values().map(|(_, next)| *next).chain(opening).min();
-            if self.sleep_until(next).await.is_break() {
+            if self.sleep_until(due.values().map(|(_, next)| *next).min()).await.is_break() {
                 return;
             }
             let now = Timestamp::now();
             let ripe: Vec<_> = due.iter().filter(|(_, (_, next))| *next <= now).map(|(app, _)| app.clone()).collect();
-            let opened = opening.is_some_and(|opening| opening <= now);
-            if ripe.is_empty() && !opened {
+            if ripe.is_empty() {
                 continue;
             }
-            let scope = if opened { Scope::Everything } else { scope_of(&ripe) };
-            let (held, again) = self.run_due(scope).await;
-            opening = if held { self.next_opening() } else { None };
+            let scope = Scope::Due { apps: ripe.iter().flatten().cloned().collect(), rest: ripe.contains(&None) };
+            let ran = self.run_due(scope).await;
             for app in ripe {
                 if let Some((schedule, next)) = due.get_mut(&app) {
-                    let now = Timestamp::now();
-                    let retry = now.checked_add(AGAIN).ok().filter(|_| again);
-                    *next = retry.or_else(|| schedule.next_after(now)).unwrap_or(Timestamp::MAX);
+                    *next = self.next_look(schedule, ran);
                 }
             }
         }
+    }
+
+    /// When what has just run is due again: what a closed window held back, as soon as it opens.
+    fn next_look(&self, schedule: &Schedule, ran: Ran) -> Timestamp {
+        let now = Timestamp::now();
+        let extra = match ran {
+            Ran::Done => None,
+            Ran::Held => self.limits.window.as_ref().and_then(|window| window.next_opening(now, &self.limits.zone)),
+            Ran::NotYet => now.checked_add(AGAIN).ok(),
+        };
+        schedule.next_after(now).into_iter().chain(extra).min().unwrap_or(Timestamp::MAX)
     }
 
     /// Brings the list of what is due up to date with the apps' files.
     async fn plan_next(&self, due: &mut Due, own: Option<&Schedule>, remembered: &[ScheduleRow]) {
         let mut wanted: BTreeMap<Option<AppName>, Schedule> = BTreeMap::new();
         wanted.extend(own.map(|schedule| (None, schedule.clone())));
-        for (app, text) in self.schedules_of_apps().await {
-            match Schedule::parse(&text, self.limits.zone.clone()) {
-                Ok(schedule) => drop(wanted.insert(Some(app), schedule)),
-                Err(problem) => tracing::warn!(%app, "x-restock.schedule: `{text}`: {problem}"),
-            }
-        }
+        let apps = self.schedules_of_apps().await.into_iter();
+        wanted.extend(apps.map(|(app, schedule)| (Some(app), schedule.in_zone(self.limits.zone.clone()))));
         due.retain(|app, (schedule, _)| wanted.get(app) == Some(schedule));
         let now = Timestamp::now();
         for (app, schedule) in wanted {
@@ -145,7 +155,7 @@ impl Restock {
     }
 
     /// The apps' own schedules. An app whose file cannot be read now has none.
-    async fn schedules_of_apps(&self) -> Vec<(AppName, String)> {
+    async fn schedules_of_apps(&self) -> Vec<(AppName, Schedule)> {
         let dirs = match self.apps.list() {
             Ok(dirs) => dirs,
             Err(error) => {
@@ -174,24 +184,26 @@ impl Restock {
         }
     }
 
-    /// Runs a pass of its own. Tells whether a closed window held something back, and whether to try again soon.
-    async fn run_due(self: &Arc<Self>, scope: Scope) -> (bool, bool) {
+    /// Runs a pass of its own.
+    async fn run_due(self: &Arc<Self>, scope: Scope) -> Ran {
         // Asked first, so that an engine that is away for a day does not fill the history.
         if let Err(error) = self.engine.info().await {
             tracing::warn!(%error, "a scheduled pass waits for the engine");
-            return (false, true);
+            return Ran::NotYet;
         }
         match self.run_own_pass(scope).await {
             Ok(job) => {
+                if job.error.is_some_and(|error| error.status == 503) {
+                    return Ran::NotYet;
+                }
                 let reports = job.result.and_then(|result| result.report).map(|report| report.reports);
-                let window = |held: &crate::domain::hold::HeldBack| held.reason == HoldReason::Window;
+                let window = |held: &HeldBack| held.reason == HoldReason::Window;
                 let held = reports.iter().flatten().any(|report| report.held_back.as_ref().is_some_and(window));
-                let unavailable = job.error.is_some_and(|error| error.status == 503);
-                (held, unavailable)
+                if held { Ran::Held } else { Ran::Done }
             }
             Err(error) => {
                 tracing::warn!(%error, "a scheduled pass could not begin");
-                (false, error.kind == Kind::Unavailable)
+                if error.kind == Kind::Unavailable { Ran::NotYet } else { Ran::Done }
             }
         }
     }
@@ -209,12 +221,4 @@ impl Restock {
             }
         }
     }
-
-    fn next_opening(&self) -> Option<Timestamp> {
-        self.limits.window.as_ref()?.next_opening(Timestamp::now(), &self.limits.zone)
-    }
-}
-
-fn scope_of(ripe: &[Option<AppName>]) -> Scope {
-    Scope::Due { apps: ripe.iter().flatten().cloned().collect(), rest: ripe.contains(&None) }
 }

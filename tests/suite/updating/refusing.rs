@@ -54,11 +54,13 @@ async fn a_reply_that_nobody_understands_is_500_and_touches_nothing() {
 #[tokio::test]
 async fn every_mistake_in_the_app_s_settings_is_told() {
     let world = World::new();
-    let settings = json!({"auto_update": "sometimes", "health_timeout": "90", "rollback": "yes", "colour": "red"});
+    let settings = json!({"auto_update": "sometimes", "health_timeout": "90", "rollback": "yes", "colour": "red",
+        "schedule": "every night"});
     world.app("web").service("web", WEB).key("x-restock", settings).running();
     world.engine.publish(WEB, "web new");
     let problem = refused(&world, 422, "invalid_settings").await;
-    for key in ["auto_update", "health_timeout", "rollback", "colour"] {
+    for key in ["auto_update", "health_timeout", "rollback", "colour", "schedule", "`every night`", "write five fields"]
+    {
         assert!(problem["detail"].as_str().unwrap().contains(key), "{problem}");
     }
 }
