@@ -136,6 +136,12 @@ impl ImageReference {
         }
     }
 
+    /// The same with the tag written that a pull would follow.
+    pub fn with_effective_tag(mut self) -> Self {
+        self.tag = self.effective_tag().map(str::to_owned);
+        self
+    }
+
     /// The digest that pins the reference, if one was written. It wins over the tag.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()

@@ -144,15 +144,9 @@ pub async fn update_named_group(
 
 async fn start_group(http: &Http, image: &str) -> Result<Response, Failure> {
     let image: ImageReference = image.parse().map_err(|_| Failure::from(no_such_container()))?;
+    let image = image.with_effective_tag();
     let snapshot = http.restock.snapshot().await?;
-    let members = by_reference(&snapshot).remove(&image).or_else(|| {
-        // With and without the default tag it is the same group.
-        by_reference(&snapshot)
-            .into_iter()
-            .find(|(known, _)| known.canonical() == image.canonical())
-            .map(|(_, members)| members)
-    });
-    let members = members.ok_or_else(|| Failure::from(no_such_container()))?;
+    let members = by_reference(&snapshot).remove(&image).ok_or_else(|| Failure::from(no_such_container()))?;
     let members = members.into_iter().cloned().collect();
     http.restock.start_group_update(image, members).await?;
     Ok(json_of(&UPDATING))

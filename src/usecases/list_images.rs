@@ -120,10 +120,14 @@ impl Restock {
     }
 
     fn is_being_updated(&self, container: &Container) -> bool {
-        let project = container.compose.as_ref().map(|labels| labels.project.as_str());
-        self.jobs.running().iter().any(|job| match &job.target {
+        let running = self.jobs.running();
+        if running.is_empty() {
+            return false;
+        }
+        let app = self.app_of(container).ok();
+        running.iter().any(|job| match &job.target {
             Target::Container(name) => *name == container.name,
-            Target::App(app) => Some(app.as_str()) == project,
+            Target::App(name) => app.as_deref() == Some(name.as_str()),
             Target::Group(_) | Target::All(_) => false,
         })
     }
@@ -144,12 +148,13 @@ pub fn no_such_container() -> Error {
     Error::new(Kind::NotFound, "no_such_container", "container not found")
 }
 
-/// Running containers by the reference they were made from; those made from a bare ID are left out.
+/// Running containers by the reference they were made from, with its tag; those made from a bare ID are left out.
 pub fn by_reference(snapshot: &Snapshot) -> BTreeMap<ImageReference, Vec<&Container>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for container in snapshot.containers.iter().filter(|container| container.state.is_up()) {
-        if let Some(Ok(reference)) = snapshot.references.get(&container.id).map(|reference| reference.parse()) {
-            groups.entry(reference).or_default().push(container);
+        let reference = snapshot.references.get(&container.id).and_then(|text| text.parse::<ImageReference>().ok());
+        if let Some(reference) = reference {
+            groups.entry(reference.with_effective_tag()).or_default().push(container);
         }
     }
     groups
