@@ -129,6 +129,11 @@ impl Error {
         }
     }
 
+    /// Whether the same may succeed later without anybody changing what was asked for.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, Kind::Unavailable | Kind::TimedOut | Kind::BrokenApp)
+    }
+
     /// Adds what to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

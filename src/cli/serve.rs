@@ -92,10 +92,7 @@ async fn look_around(restock: Arc<Restock>) {
         tracing::info!("the Docker engine answers");
     }
     restock.freshness.learn_insecure(&restock.engine).await;
-    if let Err(error) = restock.settle_all().await {
-        tracing::error!(%error, "interrupted jobs could not be looked for");
-    }
-    restock.watch_engine().await;
+    tokio::join!(restock.clone().keep_settling(), restock.watch_engine());
 }
 
 /// Takes no new work, cancels what has touched nothing, and gives the rest its grace.

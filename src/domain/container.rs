@@ -1,6 +1,8 @@
 //! Containers as the engine lists them.
 
-use jiff::Timestamp;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -86,8 +88,10 @@ pub struct Container {
     pub compose: Option<ComposeLabels>,
     /// What its labels say of automatic updates.
     pub policy: PolicyLabels,
+    /// When it was made, by the engine's clock.
+    pub created_at: Option<Timestamp>,
     /// A file with credentials for its image's registry, from the label `io.containers.autoupdate.authfile`.
-    pub authfile: Option<String>,
+    pub authfile: Option<PathBuf>,
     /// `org.opencontainers.image.version`, which a container has from its image.
     pub version: Option<String>,
     /// `org.opencontainers.image.source`, likewise.
@@ -98,7 +102,17 @@ pub struct Container {
     pub network_of: Option<String>,
 }
 
+/// How soon after it was made a container that has not been started yet is expected to be: one that was only created, as
+/// for a service that was stopped, stays as it is.
+const COMING_UP: SignedDuration = SignedDuration::from_secs(60);
+
 impl Container {
+    /// Whether somebody is just making it: it has not been started for the first time.
+    pub fn is_coming_up(&self, now: Timestamp) -> bool {
+        let young = self.created_at.is_none_or(|made| now.duration_since(made) < COMING_UP);
+        self.state == ContainerState::Created && young
+    }
+
     /// Twelve characters, as the Docker CLI shows it.
     pub fn short_id(&self) -> &str {
         self.id.get(..12).unwrap_or(&self.id)
@@ -147,4 +161,44 @@ pub struct PlatformManifest {
     pub digest: Digest,
     /// `os/architecture[/variant]`.
     pub platform: String,
+}
+
+#[cfg(test)]
+impl Container {
+    /// One that runs, of no app, made from `image`; tests change what they are about.
+    pub(crate) fn sample(name: &str, image: &str) -> Self {
+        Self {
+            id: name.into(),
+            name: name.into(),
+            image_id: ImageId::new(image),
+            manifest: None,
+            image: "x".into(),
+            state: ContainerState::Running,
+            health: Health::None,
+            compose: None,
+            policy: PolicyLabels::default(),
+            created_at: None,
+            authfile: None,
+            version: None,
+            source: None,
+            unit: None,
+            network_of: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_just_made_is_coming_up() {
+        let now = Timestamp::from_second(1000).unwrap();
+        let made = |state, second: i64| {
+            let created_at = Some(Timestamp::from_second(second).unwrap());
+            Container { state, created_at, ..Container::sample("web", "1") }.is_coming_up(now)
+        };
+        assert!(made(ContainerState::Created, 990));
+        assert!(!made(ContainerState::Created, 100) && !made(ContainerState::Exited, 990));
+    }
 }

@@ -139,30 +139,13 @@ pub fn overall(statuses: impl IntoIterator<Item = Status>) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::container::{ContainerState, Health};
-    use crate::domain::image::ImageId;
 
     fn digest(n: u8) -> Digest {
         format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap()
     }
 
     fn container(image: &str, manifest: Option<Digest>) -> Container {
-        Container {
-            id: "c".into(),
-            name: "c".into(),
-            image_id: ImageId::new(image),
-            manifest,
-            image: "web".into(),
-            state: ContainerState::Running,
-            health: Health::None,
-            compose: None,
-            policy: Default::default(),
-            authfile: None,
-            version: None,
-            source: None,
-            unit: None,
-            network_of: None,
-        }
+        Container { manifest, image: "web".into(), ..Container::sample("c", image) }
     }
 
     #[test]

@@ -59,26 +59,9 @@ pub fn find_container<'a>(containers: &'a [Container], text: &str) -> Option<&'a
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::container::{ContainerState, Health};
-    use crate::domain::image::ImageId;
 
     fn container(id: &str, name: &str) -> Container {
-        Container {
-            id: id.into(),
-            name: name.into(),
-            image_id: ImageId::new("i"),
-            manifest: None,
-            image: "x".into(),
-            state: ContainerState::Running,
-            health: Health::None,
-            compose: None,
-            policy: Default::default(),
-            authfile: None,
-            version: None,
-            source: None,
-            unit: None,
-            network_of: None,
-        }
+        Container { id: id.into(), ..Container::sample(name, "i") }
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub struct Journal {
     pub profiles: BTreeSet<String>,
     /// A failure is taken back.
     pub rollback: bool,
+    /// Only these services are worked on; `None` means all.
+    #[serde(default)]
+    pub selected: Option<BTreeSet<ServiceName>>,
+    /// Its first process has died, and another has begun to finish it.
+    #[serde(default)]
+    pub resumed: bool,
 }
 
 /// One service before the update.
@@ -42,6 +48,9 @@ pub struct ContainerJournal {
     pub name: String,
     /// What the new container is called until it takes the name.
     pub fresh_name: String,
+    /// The container that was made, once it is there.
+    #[serde(default)]
+    pub fresh_id: Option<String>,
     /// What the old container is called after that.
     pub parked_name: String,
     pub restart_policy: serde_json::Value,

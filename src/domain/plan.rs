@@ -116,15 +116,9 @@ fn change(
     local: &LocalImage,
     platform: Option<&str>,
 ) -> Change {
-    let mut uses: BTreeMap<&ImageId, usize> = BTreeMap::new();
-    for replica in replicas {
-        *uses.entry(&replica.image_id).or_default() += 1;
-    }
-    let mut from: Vec<_> = uses.into_iter().collect();
-    from.sort_by(|(a, a_uses), (b, b_uses)| b_uses.cmp(a_uses).then(a.cmp(b)));
     Change {
         service: name.clone(),
-        from: from.into_iter().map(|(id, _)| id.clone()).collect(),
+        from: images_by_use(replicas),
         to: local.id.clone(),
         to_manifest: local_manifest(local, platform).cloned(),
         reference: reference.to_owned(),
@@ -132,6 +126,17 @@ fn change(
         source: local.source.clone(),
         to_digests: local.repo_digests.clone(),
     }
+}
+
+/// What the replicas of a service run, most used first.
+pub fn images_by_use(replicas: &[&Container]) -> Vec<ImageId> {
+    let mut uses: BTreeMap<&ImageId, usize> = BTreeMap::new();
+    for replica in replicas {
+        *uses.entry(&replica.image_id).or_default() += 1;
+    }
+    let mut images: Vec<_> = uses.into_iter().collect();
+    images.sort_by(|(a, a_uses), (b, b_uses)| b_uses.cmp(a_uses).then(a.cmp(b)));
+    images.into_iter().map(|(id, _)| id.clone()).collect()
 }
 
 fn nothing_to_follow(reference: &str, policy: PullPolicy) -> Option<SkipReason> {
@@ -181,7 +186,7 @@ fn same_platform(manifest: &str, wanted: &str) -> bool {
 mod tests {
     use super::*;
     use crate::domain::app::ProjectName;
-    use crate::domain::container::{ComposeLabels, ContainerState, Health, PlatformManifest};
+    use crate::domain::container::{ComposeLabels, PlatformManifest};
     use crate::domain::project::{AppSettings, Service};
 
     fn digest(n: u8) -> Digest {
@@ -189,28 +194,15 @@ mod tests {
     }
 
     fn container(service: &str, image: &str, manifest: Option<Digest>) -> Container {
-        Container {
-            id: format!("{service}{image}"),
-            name: format!("p-{service}-1"),
-            image_id: ImageId::new(image),
-            manifest,
-            image: "x".into(),
-            state: ContainerState::Running,
-            health: Health::None,
-            compose: Some(ComposeLabels {
-                project: ProjectName::new("p"),
-                service: ServiceName::new(service),
-                working_dir: None,
-                one_off: false,
-                number: 1,
-            }),
-            policy: Default::default(),
-            authfile: None,
-            version: None,
-            source: None,
-            unit: None,
-            network_of: None,
-        }
+        let compose = ComposeLabels {
+            project: ProjectName::new("p"),
+            service: ServiceName::new(service),
+            working_dir: None,
+            one_off: false,
+            number: 1,
+        };
+        let id = format!("{service}{image}");
+        Container { id, manifest, compose: Some(compose), ..Container::sample(&format!("p-{service}-1"), image) }
     }
 
     fn local(id: &str, manifests: &[(u8, &str)]) -> LocalImage {

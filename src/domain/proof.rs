@@ -64,10 +64,11 @@ pub fn judge(vitals: &Vitals, expected: &Expectation, stable: Duration, settle: 
             Some(output) => format!("its healthcheck says it is unhealthy: {}", first_words(output)),
             None => "its healthcheck says it is unhealthy".into(),
         }),
-        ContainerState::Running if vitals.health == Health::Healthy => Verdict::Good,
+        // Also one that is healthy between its restarts.
         ContainerState::Running | ContainerState::Restarting if vitals.restarts >= LOOP => {
             Verdict::Bad(format!("it restarts in a loop (exit code {})", vitals.exit_code))
         }
+        ContainerState::Running if vitals.health == Health::Healthy => Verdict::Good,
         ContainerState::Running if vitals.health == Health::Starting => {
             Verdict::Wait("its health is still starting".into())
         }

@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::jobs::Running;
 use super::prove::{Patience, Unproven, prove};
 use super::relay::Relay;
+use super::resolve::redactor;
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, Selection, readable};
+use crate::adapters::engine::Engine;
 use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
 use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{RecreateReason, Recreated, Step};
 use crate::domain::journal::Journal;
-use crate::domain::plan::by_service;
+use crate::domain::plan::{Change, by_service};
+use crate::domain::project::AppSettings;
 use crate::domain::proof::{Expectation, ExpectedImage};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// Names that keep old images from being pruned; nothing else lives below it.
 pub const KEEP: &str = "restock.local/keep";
@@ -30,13 +33,6 @@ pub struct Work<'a> {
     pub redactor: Redactor,
     pub journal: Journal,
     pub patience: Patience,
-    /// Only these services are worked on; `None` means all.
-    pub selected: Option<BTreeSet<ServiceName>>,
-}
-
-/// What an applied change did.
-pub struct Applied {
-    pub recreated: Vec<Recreated>,
 }
 
 /// Why a change did not hold.
@@ -50,7 +46,50 @@ pub struct NotApplied {
 /// Which image each service is to run.
 pub type Targets = BTreeMap<ServiceName, ExpectedImage>;
 
-impl Work<'_> {
+impl NotApplied {
+    /// A failure that no service and no command can be blamed for.
+    pub fn because(reason: impl ToString) -> Self {
+        Self { service: None, reason: reason.to_string(), command: None }
+    }
+
+    /// Adds to `error` which service failed, and what its command said.
+    pub fn blame(&self, mut error: Error, redactor: &Redactor) -> Error {
+        if let Some(command) = &self.command {
+            error = error.said(command, redactor);
+        }
+        error.service = self.service.as_ref().map(ToString::to_string);
+        error
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Puts together what the work on an app needs.
+    pub fn new(
+        running: &'a Running,
+        app: &'a AppDir,
+        compose: Compose,
+        call: ProjectCall,
+        model: Model,
+        journal: Journal,
+        settings: &AppSettings,
+    ) -> Self {
+        let redactor = redactor(app, &model);
+        let patience = running.restock.limits.patience(settings);
+        Self { running, app, compose, call, model, redactor, journal, patience }
+    }
+
+    /// Writes down what is about to be done, and does what must come before it. From here on nobody can cancel it.
+    ///
+    /// Gives the warnings of [`Self::protect`].
+    pub async fn begin(&self) -> Result<Vec<String>, Error> {
+        self.running.handle.begin_touching()?;
+        let warnings = self.protect().await?;
+        self.running.restock.store.write_journal(&self.running.handle.id, Step::Apply, &self.journal).await?;
+        self.running.tell_step(Step::Apply);
+        warnings.iter().for_each(|warning| self.running.warn(warning));
+        Ok(warnings)
+    }
+
     /// Gives the images that run now a second name each, so that no clean-up takes them while they may be needed.
     ///
     /// Gives a sentence for each image that is gone already and so cannot be protected.
@@ -75,21 +114,18 @@ impl Work<'_> {
     }
 
     /// Runs Compose so that containers follow the images their references mean now, and proves `targets`.
-    pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Applied, NotApplied> {
+    ///
+    /// Gives the services that Compose recreated or restarted although their image is the same.
+    pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
         let touched = self.follow(targets).await?;
-        self.begin_proof().await?;
+        self.begin_proof().await;
         let engine = &self.running.restock.engine;
-        let after = engine.project_containers(&self.journal.project).await.map_err(|error| NotApplied {
-            service: None,
-            reason: error.to_string(),
-            command: None,
-        })?;
+        let after = engine.project_containers(&self.journal.project).await.map_err(NotApplied::because)?;
         let recreated = self.also_touched(before, &after, &touched, targets);
         let expected = self.expectations(targets, &recreated);
         let proven = prove(engine, &self.journal.project, &expected, self.patience).await;
         let after = proven.map_err(|unproven| self.not_proven(unproven))?;
-        let recreated = self.also_touched(before, &after, &touched, targets);
-        Ok(Applied { recreated })
+        Ok(self.also_touched(before, &after, &touched, targets))
     }
 
     /// A healthcheck may say more than it should: its words go through the same sieve as those of Compose.
@@ -99,12 +135,12 @@ impl Work<'_> {
     }
 
     /// Notes that containers are now looked at. A rollback stays one: killed in its proof it must not go forward again.
-    async fn begin_proof(&self) -> Result<(), NotApplied> {
-        if self.running.handle.job().step != Some(Step::Apply) {
-            return Ok(());
+    async fn begin_proof(&self) {
+        if self.running.handle.job().step == Some(Step::Apply)
+            && let Err(error) = self.running.step(Step::Verify).await
+        {
+            tracing::error!(%error, "the step could not be written down; the proof goes on");
         }
-        let noted = self.running.step(Step::Verify).await;
-        noted.map_err(|error| NotApplied { service: None, reason: error.to_string(), command: None })
     }
 
     /// Runs `up -d` for what was up and `create` for what was not; gives the names of the containers Compose touched.
@@ -139,7 +175,7 @@ impl Work<'_> {
     /// told the services by name as soon as one of the project's is not to run; otherwise it gets the whole project.
     fn selections(&self, targets: &Targets) -> (Option<Selection>, Option<Selection>) {
         let project = &self.model.project;
-        let wanted = |name: &ServiceName| self.selected.as_ref().is_none_or(|selected| selected.contains(name));
+        let wanted = |name: &ServiceName| self.journal.selected.as_ref().is_none_or(|selected| selected.contains(name));
         let running = self.journal.running();
         let one_shots = project.one_shots();
         let up: Vec<_> = project
@@ -211,26 +247,19 @@ impl Work<'_> {
             targets.insert(change.service.clone(), identity(engine, old).await.map_err(failed)?);
         }
         let before = engine.project_containers(&self.journal.project).await.unwrap_or_default();
-        super::settle::clean_leftovers(engine, &before).await.map_err(|error| NotApplied {
-            service: None,
-            reason: error.to_string(),
-            command: None,
-        })?;
+        super::settle::clean_leftovers(engine, &before).await.map_err(NotApplied::because)?;
         self.apply(&before, &targets).await.map(drop)
     }
 
     /// The new images of the journal, as the proof expects them.
     pub fn targets(&self) -> Targets {
-        let expected = |change: &crate::domain::plan::Change| ExpectedImage {
-            id: change.to.clone(),
-            manifest: change.to_manifest.clone(),
-        };
+        let expected = |change: &Change| ExpectedImage { id: change.to.clone(), manifest: change.to_manifest.clone() };
         self.journal.changes.iter().map(|change| (change.service.clone(), expected(change))).collect()
     }
 }
 
 /// Makes `reference` mean `image` again. A reference with a digest cannot be moved.
-pub async fn retag(engine: &crate::adapters::engine::Engine, image: &ImageId, reference: &str) -> Result<(), String> {
+pub async fn retag(engine: &Engine, image: &ImageId, reference: &str) -> Result<(), String> {
     let parsed: ImageReference = reference.parse().map_err(|error| format!("`{reference}`: {error}"))?;
     if parsed.digest().is_some() {
         return Err(format!("`{reference}` is pinned by its digest: edit the Compose file to go back"));
@@ -239,7 +268,7 @@ pub async fn retag(engine: &crate::adapters::engine::Engine, image: &ImageId, re
     engine.tag(image, &parsed.repository(), tag).await.map_err(|error| error.to_string())
 }
 
-async fn identity(engine: &crate::adapters::engine::Engine, image: &ImageId) -> Result<ExpectedImage, String> {
+async fn identity(engine: &Engine, image: &ImageId) -> Result<ExpectedImage, String> {
     let found = engine.image(image.as_str()).await.map_err(|error| error.to_string())?;
     found.map(|image| ExpectedImage::of(&image)).ok_or_else(|| format!("the image {image} is gone"))
 }
@@ -247,6 +276,11 @@ async fn identity(engine: &crate::adapters::engine::Engine, image: &ImageId) -> 
 /// Names of projects and services, in the letters that a repository may have.
 fn keep_name(journal: &Journal, service: &ServiceName) -> String {
     format!("{KEEP}/{}/{}", path_component(journal.project.as_str()), path_component(service.as_str()))
+}
+
+/// The name that protects what a standalone container runs.
+pub fn keep_name_of_container(name: &str) -> String {
+    format!("{KEEP}/container/{}", path_component(name))
 }
 
 fn path_component(name: &str) -> String {
@@ -261,25 +295,17 @@ fn keep_tag(job: &str, n: usize) -> String {
     if n == 0 { job.to_owned() } else { format!("{job}-{n}") }
 }
 
-/// The failure of work that was applied, for the client.
-pub fn failure(code: &'static str, message: String, not_applied: &NotApplied, redactor: &Redactor) -> Error {
-    let mut error = Error::new(Kind::Internal, code, message);
-    if let Some(command) = &not_applied.command {
-        error = error.said(command, redactor);
-    }
-    error.service = not_applied.service.as_ref().map(ToString::to_string);
-    error
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn protecting_names_are_valid_references() {
-        for name in ["web", "Web.App_2", "--", "a..b", "ä"] {
-            let reference = format!("{KEEP}/{}/{}:01J", path_component(name), path_component(name));
-            assert!(reference.parse::<ImageReference>().is_ok(), "{reference}");
+        for name in ["web", "Web.App_2", "--", "a..b", "ä", "my_app_", "a___b", "x."] {
+            let of_service = format!("{KEEP}/{}/{}", path_component(name), path_component(name));
+            for reference in [of_service, keep_name_of_container(name)] {
+                assert!(format!("{reference}:01J").parse::<ImageReference>().is_ok(), "{reference}");
+            }
         }
     }
 }

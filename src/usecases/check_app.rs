@@ -9,11 +9,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::context::Restock;
-use super::freshness::{Ask, Asked, authfile_of, digests_of, followed};
+use super::freshness::{Ask, Asked, digests_of, followed};
 use super::jobs::{Running, Ticket};
 use super::list_apps::App;
 use crate::domain::app::{AppName, ServiceName};
-use crate::domain::container::ContainerState;
+use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status, overall};
 use crate::domain::hold::HeldBack;
 use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
@@ -65,7 +65,7 @@ impl Restock {
             .flatten()
             .filter(|(name, service)| containers.contains_key(name) && service.pull_policy == PullPolicy::Asks)
             .filter_map(|(name, service)| {
-                let authfile = containers.get(name).into_iter().flatten().find_map(|replica| authfile_of(replica));
+                let authfile = containers.get(name).into_iter().flatten().find_map(|replica| replica.authfile.clone());
                 Some((followed(&service.image).ok()?, authfile))
             })
             .collect();
@@ -123,7 +123,7 @@ impl Restock {
 }
 
 /// The finding for what has nothing to ask about.
-fn unfollowed(service: &Service, replicas: &[&crate::domain::container::Container], updating: bool) -> Option<Finding> {
+fn unfollowed(service: &Service, replicas: &[&Container], updating: bool) -> Option<Finding> {
     if updating {
         return Some(Finding::of(Status::Processing, "its update is running"));
     }
@@ -135,7 +135,7 @@ fn unfollowed(service: &Service, replicas: &[&crate::domain::container::Containe
     if replicas.is_empty() {
         return Some(Finding::of(Status::Skipped, "the service has no container"));
     }
-    let coming = replicas.iter().all(|replica| replica.state == ContainerState::Created);
+    let coming = replicas.iter().all(|replica| replica.is_coming_up(Timestamp::now()));
     coming.then(|| Finding::of(Status::Preparing, "the container is not up yet"))
 }
 
@@ -178,10 +178,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
 }
 
 /// What an update of an outdated service would change: from what its containers run to what the registry has.
-pub(super) fn pending_change(
-    replicas: Option<&Vec<&crate::domain::container::Container>>,
-    found: ServiceStatus,
-) -> ServiceChange {
+pub(super) fn pending_change(replicas: Option<&Vec<&Container>>, found: ServiceStatus) -> ServiceChange {
     let images: BTreeSet<_> = replicas.into_iter().flatten().map(|replica| replica.image_id.clone()).collect();
     ServiceChange {
         from: OneOrMany::of(images.into_iter().collect()),

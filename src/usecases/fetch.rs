@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::jobs::{Running, cancelled};
 use super::relay::Relay;
 use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
-use super::update_app::{IMAGE_LOCK_DEADLINE, Prepared, UpdateOptions};
+use super::update_app::{Prepared, UpdateOptions};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, pull_problem, readable};
@@ -23,7 +23,6 @@ use crate::error::{Error, Kind as ErrorKind, command_error};
 pub(super) struct Fetched {
     pub call: ProjectCall,
     pub model: Model,
-    pub redactor: Redactor,
     pub selected: Option<BTreeSet<ServiceName>>,
     /// `repository@digest` of each image before the pull: afterwards a containerd store has forgotten the old ones.
     pub digests: BTreeMap<String, Vec<String>>,
@@ -45,7 +44,7 @@ pub(super) async fn fetch(
     let mut call = ProjectCall::new(&app.path);
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
     let known = restock.store.references(&app.name).await?;
-    let mut locks = running.unless_cancelled(restock.locks.images(&known, IMAGE_LOCK_DEADLINE)).await?;
+    let mut locks = running.image_locks(&known).await?;
     let (mut model, mut pulled, digests) = match &options.prepared {
         Some(prepared) => (config(compose, app, &call).await?, None, prepared.digests.clone()),
         None if known.is_empty() => {
@@ -78,7 +77,7 @@ pub(super) async fn fetch(
     if !locks.covers(&references) {
         // To wait for more while these are held could be to wait for somebody who waits for these.
         drop(locks);
-        locks = running.unless_cancelled(restock.locks.images(&references, IMAGE_LOCK_DEADLINE)).await?;
+        locks = running.image_locks(&references).await?;
         pulled = None;
     }
     if known != references {
@@ -97,7 +96,7 @@ pub(super) async fn fetch(
     if !more.is_empty() {
         pull(running, app, compose, &call, &more, &redactor, running.handle.cancelled()).await?;
     }
-    Ok((Fetched { redactor, call, model, selected, digests }, locks))
+    Ok((Fetched { call, model, selected, digests }, locks))
 }
 
 /// The configuration, and how the pull that ran beside it ended. An invalid file ends the pull at once.

@@ -274,11 +274,6 @@ impl Slot {
     }
 }
 
-/// What a container names as the file of its credentials.
-pub fn authfile_of(container: &Container) -> Option<PathBuf> {
-    container.authfile.as_ref().map(PathBuf::from)
-}
-
 /// The reference as one that can be followed in a registry, or why it cannot.
 pub fn followed(reference: &str) -> Result<ImageReference, &'static str> {
     match reference.parse::<ImageReference>() {

@@ -10,10 +10,11 @@ use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
-use super::update_container::{ContainerOptions, pull};
+use super::pull::pull;
+use super::update_container::ContainerOptions;
 use crate::domain::container::Container;
 use crate::domain::image::ImageReference;
-use crate::domain::job::{JobId, JobResult, Kind, Outcome, State, Step, Target};
+use crate::domain::job::{Job, JobId, JobResult, Kind, Outcome, State, Step, Target};
 use crate::error::{Error, Kind as ErrorKind};
 
 /// The progress of a container's update, in the shape of the docker-image-watcher API.
@@ -97,21 +98,23 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     let (of_apps, alone): (Vec<_>, Vec<_>) = members.iter().partition(|container| container.compose.is_some());
     if !alone.is_empty() {
         running.step(Step::Pull).await?;
-        pull(running, image).await?;
+        let authfile = alone.iter().find_map(|container| container.authfile.as_deref());
+        let _lock = running.image_locks(&[image.canonical()].into()).await?;
+        pull(running, image, authfile).await?;
     }
     running.handle.begin_touching()?;
     let mut failures = Vec::new();
     let mut updated = false;
-    let mut note = |name: &str, ended: Result<crate::domain::job::Job, Error>| match ended {
+    let mut note = |name: &str, ended: Result<Job, Error>| match ended {
         Ok(job) => {
             updated |= job.result.as_ref().is_some_and(|result| result.updated);
             failures.extend(job.error.map(|error| format!("{name}: {}", error.message)));
         }
         Err(error) => failures.push(format!("{name}: {error}")),
     };
-    let pulled = ContainerOptions { pulled: true, no_rollback: false };
+    let pulled = ContainerOptions { pulled: true, ..ContainerOptions::default() };
     for container in alone {
-        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, pulled)).await;
+        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, pulled.clone())).await;
         note(&container.name, ended);
     }
     let mut apps = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! Jobs that run: they belong to the service, not to the request that asked for them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::context::Restock;
 use super::settle;
-use crate::adapters::lock::JobLock;
+use crate::adapters::lock::{ImageLocks, JobLock};
 use crate::domain::job::{Job, JobId, JobResult, Kind, Outcome, State, Step, Target};
 use crate::error::{self, Error};
 
@@ -20,6 +20,8 @@ use crate::error::{self, Error};
 const POLL: Duration = Duration::from_millis(150);
 /// How long a process may take between taking an app's lock and writing down its job.
 const BETWEEN_LOCK_AND_JOB: Duration = Duration::from_secs(2);
+/// How long the images that apps share may be held by another job.
+const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// The jobs of this process.
 #[derive(Default)]
@@ -149,6 +151,11 @@ impl Running {
         }
     }
 
+    /// Locks images that apps share against everybody else who pulls them or gives them another meaning.
+    pub async fn image_locks(&self, references: &BTreeSet<String>) -> Result<ImageLocks, Error> {
+        self.unless_cancelled(self.restock.locks.images(references, IMAGE_LOCK_DEADLINE)).await
+    }
+
     /// Tells something that the owner should know though the job goes on.
     pub fn warn(&self, message: &str) {
         tracing::warn!("{message}");
@@ -200,7 +207,7 @@ impl Restock {
                 // Nobody else holds the app, so a job that has not ended there has lost its process.
                 match self.store.running_for(&target).await? {
                     None => break lock,
-                    Some(dead) => drop(self.resume(dead, lock).finished().await),
+                    Some(dead) => self.settle_first(dead, lock).await?,
                 }
                 continue;
             }
@@ -229,28 +236,48 @@ impl Restock {
             finished_at: None,
         };
         self.store.insert(&job).await?;
-        Ok(Ticket::Own(self.spawn_job(job, lock, work)))
+        Ok(Ticket::Own(self.spawn_job(job, lock, Phase::Untouched, work)))
+    }
+
+    /// Settles a job whose process died.
+    ///
+    /// # Errors
+    /// When that is not possible now: the job stays as it is, for whoever tries next.
+    pub(super) async fn settle_first(self: &Arc<Self>, dead: Job, lock: JobLock) -> Result<(), Error> {
+        let id = dead.id.clone();
+        let ended = self.resume(dead, lock).finished().await;
+        if self.store.job(&id).await?.is_none_or(|job| job.state == State::Finished) {
+            return Ok(());
+        }
+        let reason = ended.error.map_or_else(|| "its end could not be written down".to_owned(), |error| error.message);
+        let name = ended.target.name();
+        let message = format!("the interrupted job {id} on `{name}` cannot be settled yet: {reason}");
+        Err(Error::new(error::Kind::Unavailable, "unsettled", message)
+            .hint("remove the cause; it is tried again by itself, and before anything else is done there")
+            .job(&id))
     }
 
     /// Goes on with a job whose process died, under its own identity, until what it worked on is settled.
-    pub(super) fn resume(self: &Arc<Self>, dead: Job, lock: JobLock) -> Arc<Handle> {
+    fn resume(self: &Arc<Self>, dead: Job, lock: JobLock) -> Arc<Handle> {
         tracing::warn!(job.id = %dead.id, target = dead.target.name(), step = ?dead.step, "settling an interrupted job");
         let was = dead.clone();
-        self.spawn_job(dead, lock, move |running| async move { settle::settle(&running, &was).await })
+        let settling = move |running: Arc<Running>| async move { settle::settle(&running, &was).await };
+        self.spawn_job(dead, lock, Phase::Touching, settling)
     }
 
-    fn spawn_job<W, F>(self: &Arc<Self>, job: Job, lock: JobLock, work: W) -> Arc<Handle>
+    fn spawn_job<W, F>(self: &Arc<Self>, job: Job, lock: JobLock, phase: Phase, work: W) -> Arc<Handle>
     where
         W: FnOnce(Arc<Running>) -> F + Send + 'static,
         F: Future<Output = Result<JobResult, Error>> + Send + 'static,
     {
+        let resumed = phase == Phase::Touching;
         let handle = Arc::new(Handle {
             id: job.id.clone(),
             kind: job.kind,
             target: job.target.clone(),
             state: watch::channel(job.clone()).0,
             cancel: CancellationToken::new(),
-            phase: Mutex::new(Phase::Untouched),
+            phase: Mutex::new(phase),
         });
         lock_of(&self.jobs.running).insert(job.id.clone(), handle.clone());
         let span = tracing::info_span!("job", job.id = %job.id, job.kind = %job.kind, target = job.target.name());
@@ -264,7 +291,10 @@ impl Restock {
                 let worked = tokio::spawn(work(running.clone()).in_current_span()).await.unwrap_or_else(|panic| {
                     Err(Error::new(error::Kind::Internal, "panic", format!("the job broke off: {panic}")))
                 });
-                end(running, job, worked, started.elapsed()).await;
+                match worked {
+                    Err(error) if resumed && error.may_pass() => postpone(running, job, &error),
+                    worked => end(running, job, worked, started.elapsed()).await,
+                }
             }
             .instrument(span),
         );
@@ -392,14 +422,30 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
         // The next start finds the job unfinished and settles it.
         tracing::error!(error = %error, "the end of the job could not be written down");
     }
-    // The lock goes before anybody is told, so that who asks again at once is not refused.
+    let_go(running);
+    restock.events.tell(Some(&job.id), "result", serde_json::json!(job));
+    handle.state.send_replace(job);
+}
+
+/// Leaves an interrupted job as it was found. Only who waits for it here is told that it has ended.
+fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
+    tracing::warn!(code = error.code, %error, "the interrupted job cannot be settled yet");
+    let handle = running.handle.clone();
+    job.state = State::Finished;
+    job.outcome = Some(Outcome::Interrupted);
+    job.error = Some(error.to_job_error());
+    let_go(running);
+    handle.state.send_replace(job);
+}
+
+/// The lock goes before anybody is told, so that who asks again at once is not refused.
+fn let_go(running: Arc<Running>) {
+    let (restock, id) = (running.restock.clone(), running.handle.id.clone());
     // Nobody but this task has the lock any more, and its children have ended.
     if let Some(running) = Arc::into_inner(running) {
         running.lock.release();
     }
-    lock_of(&restock.jobs.running).remove(&job.id);
-    restock.events.tell(Some(&job.id), "result", serde_json::json!(job));
-    handle.state.send_replace(job);
+    lock_of(&restock.jobs.running).remove(&id);
 }
 
 fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,29 +1,106 @@
-//! Containers that live in the network of one that an update has replaced, and that nobody updates with it.
+//! Containers that live in the network of one that an update has replaced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 
 use super::context::Restock;
+use super::update_container::{ContainerOptions, Follow};
 use crate::domain::container::Container;
 
+/// How long a container may take to stop, where it does not say otherwise itself: what the Docker CLI gives it.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A container that may have been replaced by another of its name.
+pub(super) struct Replaced {
+    pub id: String,
+    pub name: String,
+}
+
+impl Replaced {
+    /// All of these.
+    pub fn all<'a>(containers: impl IntoIterator<Item = &'a Container>) -> Vec<Self> {
+        let of = |container: &Container| Self { id: container.id.clone(), name: container.name.clone() };
+        containers.into_iter().map(of).collect()
+    }
+}
+
 impl Restock {
-    /// Names the containers whose network went away with one of `replaced`: they run on without a network until they are
-    /// made again. Compose takes along those of the same project; others only their owner can.
-    pub(super) async fn left_behind(&self, replaced: &[Container]) -> Vec<String> {
+    /// Makes the containers again whose network went away with one of `replaced`: until then they run on without any.
+    /// Compose takes along those of the same project, so this is about those that belong to none.
+    ///
+    /// Gives a sentence for each that only its owner can make again. Must be called without locks on images.
+    pub(super) fn take_along(self: &Arc<Self>, replaced: Vec<Replaced>) -> BoxFuture<'_, Vec<String>> {
+        // Boxed: the update of a container may take others along in turn.
+        Box::pin(self.take_each_along(replaced))
+    }
+
+    /// Restarts the containers that live in the network of one that was stopped and started again: theirs ended with it.
+    pub(super) async fn reattach(&self, id: &str) {
+        let now = match self.engine.containers().await {
+            Ok(now) => now,
+            Err(error) => return tracing::warn!(%error, "whether other containers shared a network could not be seen"),
+        };
+        let lives_in = |container: &&Container| container.network_of.as_deref() == Some(id);
+        for container in now.iter().filter(lives_in).filter(|container| container.state.is_up()) {
+            let restarted = async {
+                self.engine.stop(&container.id, GRACE).await?;
+                self.engine.start(&container.id).await
+            };
+            match restarted.await {
+                Ok(()) => tracing::info!(container = container.name, "restarted, because it shares the network"),
+                Err(error) => {
+                    tracing::error!(container = container.name, %error, "it has no network now, restart it by hand");
+                }
+            }
+        }
+    }
+
+    async fn take_each_along(self: &Arc<Self>, replaced: Vec<Replaced>) -> Vec<String> {
         let now = match self.engine.containers().await {
             Ok(now) => now,
             Err(error) => return vec![format!("whether other containers shared a network could not be seen: {error}")],
         };
-        let gone = |id: &&Container| !now.iter().any(|container| container.id == id.id);
-        let gone: Vec<_> = replaced.iter().filter(gone).collect();
         let mut warnings = Vec::new();
-        for container in now.iter().filter(|container| container.state.is_up()) {
-            let lived_in = container.network_of.as_deref();
-            if let Some(old) = gone.iter().find(|old| Some(old.id.as_str()) == lived_in) {
-                warnings.push(format!(
-                    "{} lived in the network of {}, which was made anew: make it again too, it has no network now",
-                    container.name, old.name
-                ));
+        for old in replaced.iter().filter(|old| !now.iter().any(|container| container.id == old.id)) {
+            let new = now.iter().find(|container| container.name == old.name);
+            let lives_in = |container: &&Container| container.network_of.as_ref() == Some(&old.id);
+            for container in now.iter().filter(lives_in).filter(|container| container.state.is_up()) {
+                if let Err(reason) = self.follow(container, old, new).await {
+                    let name = &container.name;
+                    warnings.push(format!(
+                        "{name} lived in the network of {}, which was made anew: make it again too, it has no network \
+                         now ({reason})",
+                        old.name
+                    ));
+                }
             }
         }
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         warnings
+    }
+
+    async fn follow(
+        self: &Arc<Self>,
+        container: &Container,
+        old: &Replaced,
+        new: Option<&Container>,
+    ) -> Result<(), String> {
+        let new = new.ok_or_else(|| format!("{} is gone", old.name))?;
+        if container.compose.is_some() || container.unit.is_some() {
+            return Err("it belongs to a Compose project or a systemd unit".into());
+        }
+        let options = ContainerOptions {
+            no_rollback: true,
+            follows: Some(Follow { old_id: old.id.clone(), new_id: new.id.clone() }),
+            ..ContainerOptions::default()
+        };
+        let ended = self.run_to_end(|| self.start_container_update(&container.id, options.clone())).await;
+        match ended.map(|job| job.error) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(error.message),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }

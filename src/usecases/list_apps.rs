@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use super::context::Restock;
 use super::freshness::Ask;
 use super::policies::{AppPolicy, policy_of};
-use super::resolve::containers_of;
+use super::resolve::{containers_of, of_directory};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::Model;
 use crate::domain::app::AppState;
@@ -107,16 +107,6 @@ impl Restock {
         };
         Ok(App { dir, state, model, containers })
     }
-}
-
-fn of_directory(dir: &AppDir, all: &[Container]) -> Vec<Container> {
-    let own = |container: &&Container| {
-        let labels = container.compose.as_ref();
-        labels
-            .and_then(|labels| labels.working_dir.as_deref())
-            .is_some_and(|path| std::path::Path::new(path) == dir.path)
-    };
-    all.iter().filter(own).cloned().collect()
 }
 
 fn state(project: &Project, containers: &[Container]) -> AppState {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::context::Restock;
-use super::freshness::{Ask, Asked, authfile_of, digests_of, followed};
+use super::freshness::{Ask, Asked, digests_of, followed};
 use super::inventory::Snapshot;
-use crate::domain::container::{Container, ContainerState};
+use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status};
 use crate::domain::group::{GroupStatus, find_container};
 use crate::domain::image::{Digest, ImageReference};
@@ -58,8 +59,11 @@ impl Restock {
     /// Asks for what is missing or older than five minutes, without anybody waiting for it.
     pub fn refresh_groups(self: &Arc<Self>, snapshot: &Snapshot) {
         let groups = by_reference(snapshot).into_iter().filter(|(reference, _)| reference.digest().is_none());
-        let references: Asked =
-            groups.map(|(reference, members)| (reference, members.into_iter().find_map(authfile_of))).collect();
+        let references: Asked = groups
+            .map(|(reference, members)| {
+                (reference, members.into_iter().find_map(|container| container.authfile.clone()))
+            })
+            .collect();
         if references.keys().all(|reference| self.freshness.is_fresh(reference)) {
             return;
         }
@@ -109,12 +113,12 @@ impl Restock {
         if self.is_being_updated(&container) {
             return Ok(Finding::of(Status::Processing, "its update is running"));
         }
-        if container.state == ContainerState::Created {
+        if container.is_coming_up(Timestamp::now()) {
             return Ok(Finding::of(Status::Preparing, "the container is not up yet"));
         }
         let reference = &snapshot.references[&container.id];
         if let Ok(parsed) = followed(reference) {
-            self.freshness.learn(&Asked::from([(parsed, authfile_of(&container))]), ask).await;
+            self.freshness.learn(&Asked::from([(parsed, container.authfile.clone())]), ask).await;
         }
         Ok(self.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
     }

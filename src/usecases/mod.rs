@@ -26,10 +26,13 @@ pub mod update_app;
 pub mod update_container;
 
 mod apply;
+mod ending;
 mod fetch;
 mod old_images;
 mod prove;
+mod pull;
 mod relay;
+mod replace;
 mod update_unit;
 
 pub use context::{Limits, Parts, Restock};

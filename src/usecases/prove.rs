@@ -1,13 +1,20 @@
 //! Looks at containers until they have proved themselves, or cannot any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use super::context::Limits;
+use super::jobs::Running;
+use crate::adapters::compose::Redactor;
 use crate::adapters::engine::{Engine, EngineError};
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::container::{Container, Vitals};
+use crate::domain::image::ImageId;
 use crate::domain::plan::by_service;
-use crate::domain::proof::{Expectation, Verdict, judge};
+use crate::domain::project::AppSettings;
+use crate::domain::proof::{Expectation, ExpectedImage, Verdict, judge};
 
 /// How often containers are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -52,7 +59,7 @@ pub async fn prove(
 }
 
 /// Proves one container, called `name` in what is told.
-pub async fn prove_one(
+async fn prove_one(
     engine: &Engine,
     id: &str,
     name: &ServiceName,
@@ -78,6 +85,50 @@ pub async fn prove_one(
             return Err(Unproven { service: name.clone(), reason });
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Proves a container that belongs to no app; a sentence when it does not work.
+pub(super) async fn prove_standalone(
+    running: &Running,
+    id: &str,
+    name: &str,
+    image: &ImageId,
+    up: bool,
+) -> Result<(), String> {
+    let restock = &running.restock;
+    let expected =
+        Expectation { image: Some(ExpectedImage { id: image.clone(), manifest: None }), up, completes: false };
+    // Before the proof: one that fails may remove itself.
+    let secrets = variables_set_by_hand(&restock.engine, id).await;
+    let patience = restock.limits.patience(&AppSettings::default());
+    let proven = prove_one(&restock.engine, id, &ServiceName::new(name), &expected, patience).await;
+    // A healthcheck may say more than it should.
+    proven.map_err(|unproven| {
+        format!("{name} does not work: {}", Redactor::new(secrets, &[name]).clean(&unproven.reason))
+    })
+}
+
+/// The values that a person gave the container's variables; one that is gone already has none to tell.
+async fn variables_set_by_hand(engine: &Engine, id: &str) -> Vec<String> {
+    let Ok(container) = engine.inspect(id).await else { return Vec::new() };
+    let image = engine.inspect_image(container["Image"].as_str().unwrap_or_default()).await.ok().flatten();
+    let entries = |inspected: &Value| {
+        let entries = inspected["Config"]["Env"].as_array().into_iter().flatten();
+        entries.filter_map(|entry| entry.as_str().map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    let given = image.as_ref().map(entries).unwrap_or_default();
+    let own = entries(&container).into_iter().filter(|entry| !given.contains(entry));
+    own.filter_map(|entry| Some(entry.split_once('=')?.1.to_owned())).collect()
+}
+
+impl Limits {
+    /// How long a proof may take where `settings` say nothing else.
+    pub(super) fn patience(&self, settings: &AppSettings) -> Patience {
+        Patience {
+            health_timeout: settings.health_timeout.unwrap_or(self.health_timeout),
+            settle: settings.settle.unwrap_or(self.settle),
+        }
     }
 }
 

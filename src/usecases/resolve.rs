@@ -10,7 +10,7 @@ use super::context::Restock;
 use crate::adapters::apps_dir::{AppDir, Fingerprint};
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor};
 use crate::domain::app::AppName;
-use crate::domain::container::Container;
+use crate::domain::container::{Container, ContainerState};
 use crate::domain::image::ImageReference;
 use crate::domain::project::Project;
 use crate::error::{Error, Kind, config_error};
@@ -96,6 +96,17 @@ pub fn containers_of(project: &Project, all: &[Container]) -> Vec<Container> {
     all.iter().filter(own).cloned().collect()
 }
 
+/// The containers that were made in an app's directory, whatever the project is called.
+pub fn of_directory(app: &AppDir, containers: &[Container]) -> Vec<Container> {
+    containers.iter().filter(|container| is_of_directory(app, container)).cloned().collect()
+}
+
+/// Whether a container was made in an app's directory.
+pub fn is_of_directory(app: &AppDir, container: &Container) -> bool {
+    let dir = container.compose.as_ref().and_then(|labels| labels.working_dir.as_deref());
+    dir.is_some_and(|dir| same_directory(Path::new(dir), &app.path))
+}
+
 /// Refuses to work on containers that another directory with the same project name made.
 pub fn check_directory(app: &AppDir, containers: &[Container]) -> Result<(), Error> {
     let labels = containers.iter().filter_map(|container| container.compose.as_ref()?.working_dir.as_deref());
@@ -119,7 +130,6 @@ fn same_directory(a: &Path, b: &Path) -> bool {
 
 /// Refuses to change containers when one is paused (Compose fails half-way on it) or is the one Restock runs in.
 pub fn check_containers(restock: &Restock, app: &AppDir, containers: &[Container]) -> Result<(), Error> {
-    use crate::domain::container::ContainerState;
     if let Some(own) = containers.iter().find(|container| restock.is_self(container)) {
         return Err(Error::new(
             Kind::Conflict,

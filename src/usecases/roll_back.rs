@@ -1,26 +1,26 @@
 //! Back to the images that ran before the last update.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::apply::{Work, failure, retag};
+use super::apply::{NotApplied, Work, retag};
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
-use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
-use super::update_app::{ensure_volumes, patience, remember_bad, service_changes, settings};
+use super::left_behind::Replaced;
+use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of};
+use super::update_app::{before, ensure_volumes, remember_bad, service_changes, settings};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, ProjectCall};
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, LocalImage};
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{JobResult, Kind, Outcome, Step};
+use crate::domain::job::{JobResult, Kind, Outcome, Recreated, Step};
 use crate::domain::journal::{Before, Journal};
 use crate::domain::plan::{Change, by_service};
 use crate::domain::project::Project;
 use crate::error::{Attempt, Error, Kind as ErrorKind};
 
-const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
 const DATA: &str = "data is not rolled back: volumes keep what the newer version wrote";
 
 impl Restock {
@@ -41,9 +41,7 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     let call = ProjectCall::new(&app.path).with_profiles(last.profiles.iter().cloned());
     let model = config(&compose, app, &call).await?;
     let settings = settings(&model, app)?;
-    let _images = running
-        .unless_cancelled(restock.locks.images(&canonical_references(&model.project), IMAGE_LOCK_DEADLINE))
-        .await?;
+    let images = running.image_locks(&canonical_references(&model.project)).await?;
 
     running.step(Step::Plan).await?;
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
@@ -53,47 +51,51 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     ensure_volumes(running, app, &model.project).await?;
     let current = changes.iter().flat_map(|change| &change.from).map(ToString::to_string);
     let current = restock.engine.images(current.collect::<BTreeSet<_>>()).await?;
-    let redactor = redactor(app, &model);
+    let changed: BTreeSet<_> = changes.iter().map(|change| change.service.clone()).collect();
     let journal = Journal {
         project: model.project.name.clone(),
-        before: before(&model.project, &containers, &current),
+        before: before(&model.project, &containers, &current, &restock.engine.digests().await?),
+        // Others follow the files or their images only when somebody updates them.
+        selected: Some(model.project.with_dependents(&changed)),
         changes,
         profiles: last.profiles.clone(),
         rollback: true,
+        resumed: false,
     };
-    let patience = patience(running, &settings);
-    let work = Work { running, app, compose, call, model, redactor, journal, patience, selected: None };
-    running.handle.begin_touching()?;
-    restock.store.write_journal(&running.handle.id, Step::Apply, &work.journal).await?;
-    running.tell_step(Step::Apply);
-    work.protect().await?;
-    for change in &work.journal.changes {
-        let moved = retag(&restock.engine, &change.to, &change.reference).await;
-        moved.map_err(|reason| Error::new(ErrorKind::Internal, "retag_failed", reason).app(&app.name))?;
-    }
+    let work = Work::new(running, app, compose, call, model, journal, &settings);
+    let mut warnings = work.begin().await?;
     let services = service_changes(&work.journal);
-    match work.apply(&containers, &work.targets()).await {
-        Ok(applied) => {
+    match carry_out(&work, &containers).await {
+        Ok(recreated) => {
             // Schedules leave alone what somebody has gone back from; a manual update moves on to it.
-            remember_bad(running, app, &last).await?;
-            Ok(JobResult {
-                services,
-                recreated: applied.recreated,
-                warnings: vec![DATA.into()],
-                ..JobResult::of(running.handle.id.clone(), Outcome::RolledBack, started.elapsed())
-            })
+            remember_bad(running, app, &last).await;
+            drop(images);
+            warnings.push(DATA.into());
+            warnings.extend(restock.take_along(Replaced::all(&containers)).await);
+            let ended = JobResult::of(running.handle.id.clone(), Outcome::RolledBack, started.elapsed());
+            Ok(JobResult { services, recreated, warnings, ..ended })
         }
         Err(reason) => {
-            running.step(Step::RollBack).await?;
+            running.begin_rollback().await;
             let end = match work.take_back().await {
                 Ok(()) => "what ran before runs again".to_owned(),
                 Err(second) => format!("what ran before could not be brought back either: {}", second.reason),
             };
             let message = format!("the rollback of `{}` failed: {}; {end}", app.name, reason.reason);
-            let error = failure("rollback_failed", message, &reason, &work.redactor).app(&app.name);
+            let error = Error::new(ErrorKind::Internal, "rollback_failed", message);
+            let error = reason.blame(error, &work.redactor).app(&app.name);
             Err(Error { attempt: Some(Attempt { outcome: Outcome::Failed, services }), ..error })
         }
     }
+}
+
+/// Lets the references mean the former images again, and the containers follow.
+async fn carry_out(work: &Work<'_>, containers: &[Container]) -> Result<Vec<Recreated>, NotApplied> {
+    for change in &work.journal.changes {
+        let moved = retag(&work.running.restock.engine, &change.to, &change.reference).await;
+        moved.map_err(|reason| NotApplied { service: Some(change.service.clone()), ..NotApplied::because(reason) })?;
+    }
+    work.apply(containers, &work.targets()).await
 }
 
 /// Every service of the last update that does not already run its former image, and that image present.
@@ -170,27 +172,6 @@ async fn fetch_back(
     }
     let message = format!("the former image {former} is gone and could not be fetched again by its digest");
     Err(refused("image_gone", message, app))
-}
-
-fn before(
-    project: &Project,
-    containers: &[Container],
-    current: &BTreeMap<String, Option<LocalImage>>,
-) -> BTreeMap<ServiceName, Before> {
-    let services = by_service(containers);
-    let known = project.services.iter().filter_map(|(name, service)| Some((name, service, services.get(name)?)));
-    let before = known.map(|(name, service, replicas)| {
-        let images: BTreeSet<_> = replicas.iter().map(|replica| replica.image_id.clone()).collect();
-        let before = Before {
-            reference: service.image.clone(),
-            version: images.first().and_then(|image| current.get(image.as_str())?.as_ref()?.version.clone()),
-            images: images.into_iter().collect(),
-            digests: Vec::new(),
-            running: replicas.iter().any(|replica| replica.state.is_up()),
-        };
-        (name.clone(), before)
-    });
-    before.collect()
 }
 
 fn refused(code: &'static str, message: String, app: &AppDir) -> Error {

@@ -1,38 +1,58 @@
 //! Brings an app in order whose job lost its process in the middle: a crash, a power cut, a kill.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::apply::Work;
+use super::apply::{NotApplied, Work};
 use super::context::Restock;
 use super::jobs::Running;
-use super::resolve::{check_directory, config, containers_of, redactor};
-use super::update_app::{give_up, patience, service_changes, settings};
-use super::update_container::settle_container;
+use super::replace::settle_container;
+use super::resolve::{canonical_references, check_directory, config, containers_of};
+use super::update_app::{give_up, remember_bad, service_changes, settings};
 use super::update_unit::settle_unit;
+use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::ProjectCall;
 use crate::adapters::engine::{Engine, EngineError};
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::hook::Hook;
-use crate::domain::job::{Job, JobResult, Kind, Outcome, State, Step};
+use crate::domain::job::{Job, JobResult, Kind, State, Step};
 use crate::domain::journal::{Journal, StandaloneJournal};
-use crate::error::Error;
+use crate::error::{Error, Kind as ErrorKind};
 
 /// Compose names a replacement `<12 hex>_<name>` until the original is gone.
 const REPLACEMENT_PREFIX: usize = 12;
+/// How soon to try again what could not be settled; each time twice as long.
+const RETRY: Duration = Duration::from_secs(10);
+const LONGEST_RETRY: Duration = Duration::from_secs(10 * 60);
 
 impl Restock {
-    /// Settles every job that never ended and that no living process works on. Failures are told and left for later:
-    /// whoever works on the app next settles it first.
-    pub async fn settle_all(self: &Arc<Self>) -> Result<(), Error> {
-        for job in self.store.running().await? {
-            if self.jobs.find(&job.id).is_none()
-                && let Err(error) = self.settle_one(job.clone()).await
-            {
-                tracing::error!(job.id = %job.id, %error, "an interrupted job could not be settled yet");
+    /// Settles the jobs that never ended and that no living process works on, until none is left: what is needed for it,
+    /// like the engine or a readable Compose file, may come later. Whoever works on an app meanwhile settles it first.
+    pub async fn keep_settling(self: Arc<Self>) {
+        let mut pause = RETRY;
+        while !self.settle_all().await {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stopping.cancelled() => return,
             }
+            pause = (pause * 2).min(LONGEST_RETRY);
         }
-        Ok(())
+    }
+
+    /// Tries each of them once. Tells whether none is left.
+    pub async fn settle_all(self: &Arc<Self>) -> bool {
+        let jobs = match self.store.running().await {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                tracing::error!(%error, "interrupted jobs could not be looked for");
+                return false;
+            }
+        };
+        let dead = jobs.into_iter().filter(|job| self.jobs.find(&job.id).is_none());
+        let settled = futures_util::future::join_all(dead.map(|job| self.settle_one(job))).await;
+        settled.into_iter().all(|settled| {
+            settled.inspect_err(|error| tracing::error!(%error, "an interrupted job is not settled")).is_ok()
+        })
     }
 
     async fn settle_one(self: &Arc<Self>, job: Job) -> Result<(), Error> {
@@ -41,65 +61,89 @@ impl Restock {
         if self.store.job(&job.id).await?.is_none_or(|now| now.state == State::Finished) {
             return Ok(());
         }
-        self.resume(job, lock);
-        Ok(())
+        self.settle_first(job, lock).await
     }
 }
 
 /// Finishes or takes back what `was` had begun, proves it, and reports it as interrupted.
 pub(super) async fn settle(running: &Running, was: &Job) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let restock = &running.restock;
+    let store = &running.restock.store;
     let step = was.step.unwrap_or(Step::Resolve);
+    if !step.touches_containers() {
+        return Ok(running.interrupted(Vec::new(), "nothing had been touched", started));
+    }
     if was.kind == Kind::ContainerUpdate {
-        return match restock.store.journal(&was.id).await?.filter(|_| step.touches_containers()) {
-            Some(StandaloneJournal::Container(journal)) => settle_container(running, was, &journal).await,
+        return match store.journal(&was.id).await? {
+            Some(StandaloneJournal::Container(mut journal)) => settle_container(running, was, &mut journal).await,
             Some(StandaloneJournal::Unit(journal)) => settle_unit(running, was, &journal).await,
-            None => Ok(report(running, None, "nothing had been touched", started)),
+            None => Ok(running.interrupted(Vec::new(), "nothing had been touched", started)),
         };
     }
-    let journal = restock.store.journal::<Journal>(&was.id).await?;
-    let Some(journal) = journal.filter(|_| step.touches_containers()) else {
+    let Some(journal) = store.journal::<Journal>(&was.id).await? else {
         // `up` and `down` have no journal: there is nothing to go back to, and the owner can simply ask again.
-        let what = if step.touches_containers() { "a part of it may be done" } else { "nothing had been touched" };
-        return Ok(report(running, None, what, started));
+        return Ok(running.interrupted(Vec::new(), "a part of it may be done", started));
     };
-    let Ok(app) = restock.apps.find(was.target.name()) else {
-        return Ok(report(running, None, "the app is gone since", started));
+    let Ok(app) = running.restock.apps.find(was.target.name()) else {
+        return Ok(running.interrupted(Vec::new(), "the app is gone since", started));
     };
+    settle_app(running, was, step, &app, journal, started).await
+}
+
+async fn settle_app(
+    running: &Running,
+    was: &Job,
+    step: Step,
+    app: &AppDir,
+    journal: Journal,
+    started: Instant,
+) -> Result<JobResult, Error> {
+    let restock = &running.restock;
     let compose = restock.compose().await?;
     let call = ProjectCall::new(&app.path).with_profiles(journal.profiles.iter().cloned());
-    let model = config(&compose, &app, &call).await?;
+    let model = config(&compose, app, &call).await?;
+    let _locks = running.image_locks(&canonical_references(&model.project)).await?;
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
-    check_directory(&app, &containers)?;
+    check_directory(app, &containers)?;
     clean_leftovers(&restock.engine, &containers).await?;
-    let settings = settings(&model, &app)?;
-    let redactor = redactor(&app, &model);
-    let patience = patience(running, &settings);
-    let work = Work { running, app: &app, compose, call, model, redactor, journal, patience, selected: None };
+    let settings = settings(&model, app)?;
+    let mut work = Work::new(running, app, compose, call, model, journal, &settings);
+    let mut warnings = work.protect().await?;
     if step != Step::RollBack {
         let before = restock.engine.project_containers(&work.journal.project).await?;
-        match work.apply(&before, &work.targets()).await {
+        // What ended the first process, and then the one that went on with it, may be the new image.
+        let again = std::mem::replace(&mut work.journal.resumed, true) && was.kind == Kind::Update;
+        restock.store.write_journal(&running.handle.id, step, &work.journal).await?;
+        let finished = if again && work.journal.rollback {
+            Err(NotApplied::because("Restock has ended twice in the middle of it"))
+        } else {
+            work.apply(&before, &work.targets()).await
+        };
+        match finished {
             Ok(_) => {
-                let mut report = report(running, Some(&work.journal), "what was begun has been finished", started);
-                report.warnings.extend(finish_hooks(&work, step, &settings.hooks.after).await);
-                return Ok(report);
+                warnings.extend(finish_hooks(&work, step, &settings.hooks.after).await);
+                let services = service_changes(&work.journal);
+                let mut result = running.interrupted(services, "what was begun has been finished", started);
+                result.warnings.extend(warnings);
+                return Ok(result);
             }
             Err(reason) if !work.journal.rollback => {
                 return Err(give_up(&work, reason, service_changes(&work.journal)).await);
             }
             Err(reason) => running.warn(&format!("it could not be finished, it is taken back: {}", reason.reason)),
         }
-        running.step(Step::RollBack).await?;
+        if was.kind == Kind::Update {
+            remember_bad(running, app, &work.journal).await;
+        }
+        running.begin_rollback().await;
     }
     match work.take_back().await {
-        Ok(()) => Ok(report(running, None, "what was begun has been taken back", started)),
-        Err(reason) => Err(super::apply::failure(
-            "rollback_failed",
-            format!("the interrupted job on `{}` could not be taken back: {}", app.name, reason.reason),
-            &reason,
-            &work.redactor,
-        )),
+        Ok(()) => Ok(running.interrupted(Vec::new(), "what was begun has been taken back", started)),
+        Err(reason) => {
+            let message = format!("the interrupted job on `{}` could not be taken back: {}", app.name, reason.reason);
+            let error = Error::new(ErrorKind::Internal, "rollback_failed", message).app(&app.name);
+            Err(reason.blame(error, &work.redactor))
+        }
     }
 }
 
@@ -109,15 +153,6 @@ async fn finish_hooks(work: &Work<'_>, step: Step, after: &[Hook]) -> Vec<String
         return vec!["some of the hooks that come after an update may not have run".into()];
     }
     work.hooks_after(after).await
-}
-
-fn report(running: &Running, updated: Option<&Journal>, what: &str, started: Instant) -> JobResult {
-    JobResult {
-        updated: updated.is_some(),
-        services: updated.map(service_changes).unwrap_or_default(),
-        warnings: vec![format!("the process ended in the middle of this job; {what}")],
-        ..JobResult::of(running.handle.id.clone(), Outcome::Interrupted, started.elapsed())
-    }
 }
 
 /// Puts away what a Compose that was killed left: a replacement that never took its original's place.

@@ -2,28 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::apply::{Applied, NotApplied, Work, failure};
+use super::apply::{NotApplied, Work};
 use super::context::Restock;
+use super::ending::Ended;
 use super::fetch::{Fetched, fetch};
 use super::jobs::{Running, Ticket};
-use super::prove::Patience;
-use super::resolve::{check_containers, containers_of};
+use super::left_behind::Replaced;
+use super::resolve::{check_containers, containers_of, of_directory};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, Model};
-use crate::adapters::store::BadImage;
 use crate::domain::app::ServiceName;
-use crate::domain::container::{Container, ContainerState, LocalImage};
+use crate::domain::container::{Container, LocalImage};
 use crate::domain::image::ImageId;
-use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
+use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, Recreated, ServiceChange, Step};
 use crate::domain::journal::{Before, Journal};
-use crate::domain::plan::{Change, Plan, by_service, plan};
-use crate::domain::project::Project;
-use crate::error::{Attempt, Error, Kind as ErrorKind};
-
-/// How long the images that apps share may be held by another app's update.
-pub(super) const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
+use crate::domain::plan::{Change, by_service, images_by_use, plan};
+use crate::domain::project::{AppSettings, Project};
+use crate::error::{Error, Kind as ErrorKind};
 
 /// What the caller of an update can choose.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +62,7 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     check_containers(restock, app, &of_directory(app, &everything))?;
 
     running.step(Step::Pull).await?;
-    let (fetched, _locks) = fetch(running, app, &compose, options, &everything).await?;
+    let (fetched, locks) = fetch(running, app, &compose, options, &everything).await?;
     let containers = containers_of(&fetched.model.project, &everything);
 
     running.step(Step::Plan).await?;
@@ -76,70 +73,61 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     let plan = plan(project, &containers, &images, fetched.selected.as_ref());
     if plan.changes.is_empty() {
         let outcome = if containers.is_empty() { Outcome::Pulled } else { Outcome::Unchanged };
-        return Ok(result(running, outcome, Vec::new(), Applied { recreated: Vec::new() }, plan, started));
+        let ended = JobResult::of(running.handle.id.clone(), outcome, started.elapsed());
+        return Ok(JobResult { skipped: plan.skipped, ..ended });
     }
-    change(running, app, compose, options, fetched, containers, plan, started).await
+    let changed = change(running, app, compose, options, fetched, &containers, plan.changes).await?;
+    // Those who shared a network are updated as well, and may need the same images.
+    drop(locks);
+    let mut warnings = changed.warnings;
+    warnings.extend(restock.take_along(Replaced::all(&containers)).await);
+    let ended = JobResult::of(running.handle.id.clone(), Outcome::Updated, started.elapsed());
+    Ok(JobResult { services: changed.services, recreated: changed.recreated, skipped: plan.skipped, warnings, ..ended })
 }
 
-fn of_directory(app: &AppDir, containers: &[Container]) -> Vec<Container> {
-    let own = |container: &&Container| {
-        let labels = container.compose.as_ref();
-        labels.and_then(|labels| labels.working_dir.as_deref()).is_some_and(|dir| std::path::Path::new(dir) == app.path)
-    };
-    containers.iter().filter(own).cloned().collect()
+/// What an update has done.
+struct Changed {
+    services: Vec<ServiceChange>,
+    recreated: Vec<Recreated>,
+    warnings: Vec<String>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the second half of `update`, with all that the first half found")]
+/// Applies what was fetched, proves it, or takes it back.
 async fn change(
     running: &Running,
     app: &AppDir,
     compose: Compose,
     options: &UpdateOptions,
     fetched: Fetched,
-    containers: Vec<Container>,
-    plan: Plan,
-    started: Instant,
-) -> Result<JobResult, Error> {
+    containers: &[Container],
+    changes: Vec<Change>,
+) -> Result<Changed, Error> {
     let restock = &running.restock;
     let settings = settings(&fetched.model, app)?;
     ensure_volumes(running, app, &fetched.model.project).await?;
-    let old = restock.engine.images(old_images(&plan.changes)).await?;
+    let old = restock.engine.images(old_images(&changes)).await?;
     let journal = Journal {
         project: fetched.model.project.name.clone(),
-        before: before(&fetched, &containers, &old),
-        changes: plan.changes.clone(),
+        before: before(&fetched.model.project, containers, &old, &fetched.digests),
+        changes,
         profiles: fetched.call.profiles.iter().cloned().collect(),
         rollback: !options.no_rollback && settings.rollback.unwrap_or(true),
-    };
-    let work = Work {
-        running,
-        app,
-        compose,
-        call: fetched.call,
-        redactor: fetched.redactor,
-        patience: patience(running, &settings),
-        model: fetched.model,
-        journal,
         selected: fetched.selected,
+        resumed: false,
     };
+    let work = Work::new(running, app, compose, fetched.call, fetched.model, journal, &settings);
     work.hooks_before(&settings.hooks.before).await?;
-    running.handle.begin_touching()?;
-    restock.store.write_journal(&running.handle.id, Step::Apply, &work.journal).await?;
-    running.tell_step(Step::Apply);
-    let mut warnings = work.protect().await?;
-    warnings.iter().for_each(|warning| running.warn(warning));
-
-    let applied = work.apply(&containers, &work.targets()).await;
+    let mut warnings = work.begin().await?;
+    let applied = work.apply(containers, &work.targets()).await;
     let services = service_changes(&work.journal);
     match applied {
-        Ok(applied) => {
-            forget_bad(&work).await;
+        Ok(recreated) => {
+            for change in &work.journal.changes {
+                restock.forget_bad(app.name.as_str(), &change.service).await;
+            }
             restock.forget_old_images().await;
-            warnings.extend(restock.left_behind(&containers).await);
             warnings.extend(work.hooks_after(&settings.hooks.after).await);
-            let mut result = result(running, Outcome::Updated, services, applied, plan, started);
-            result.warnings = warnings;
-            Ok(result)
+            Ok(Changed { services, recreated, warnings })
         }
         Err(reason) => Err(give_up(&work, reason, services).await),
     }
@@ -148,83 +136,41 @@ async fn change(
 /// Takes a failed update back where that is wanted, and says how it ended.
 pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<ServiceChange>) -> Error {
     let running = work.running;
-    if let Err(error) = remember_bad(running, work.app, &work.journal).await {
-        tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
-    }
     let app = &work.app.name;
-    if !work.journal.rollback {
-        let message = format!("the update of `{app}` failed and was left as it is: {}", reason.reason);
-        let error = failure("update_failed", message, &reason, &work.redactor);
-        return Error { attempt: Some(Attempt { outcome: Outcome::Failed, services }), ..error }.app(app);
-    }
-    running.warn(&format!("the update failed, the previous images are brought back: {}", reason.reason));
-    if let Err(error) = running.step(Step::RollBack).await {
-        tracing::error!(%error, "the step could not be written down; the rollback goes on");
-    }
-    let (outcome, code, message) = match work.take_back().await {
-        Ok(()) => (
-            Outcome::RolledBack,
-            "rolled_back",
-            format!(
-                "the update of `{app}` failed and was taken back, the previous images run again: {}",
-                reason.reason
-            ),
-        ),
-        Err(second) => (
-            Outcome::Failed,
-            "rollback_failed",
-            format!("the update of `{app}` failed ({}), and so did taking it back: {}", reason.reason, second.reason),
-        ),
-    };
-    let error = failure(code, message, &reason, &work.redactor).app(app);
-    let error = if outcome == Outcome::Failed {
-        error.hint("look at the containers with `docker compose ps -a` and at their logs; the old images are kept under restock.local/keep")
+    remember_bad(running, work.app, &work.journal).await;
+    let ended = if work.journal.rollback {
+        running.warn(&format!("the update failed, the previous images are brought back: {}", reason.reason));
+        running.begin_rollback().await;
+        work.take_back().await.map_or_else(|second| Ended::Lost(second.reason), |()| Ended::TakenBack)
     } else {
-        error.hint("look at the logs of the new version, or wait for the next one; data is not rolled back")
+        Ended::LeftAsItIs
     };
-    Error { attempt: Some(Attempt { outcome, services }), ..error }
+    let hint = match ended {
+        Ended::TakenBack => "look at the logs of the new version, or wait for the next one; data is not rolled back",
+        Ended::LeftAsItIs => "look at the logs of the new version; `restock rollback` brings the previous one back",
+        Ended::Lost(_) => {
+            "look at the containers with `docker compose ps -a` and at their logs; the old images are kept under restock.local/keep"
+        }
+    };
+    let error = ended.error(app.as_str(), &reason.reason, services).hint(hint);
+    reason.blame(error, &work.redactor).app(app)
 }
 
 /// Remembers the new images of a journal as ones that schedules leave alone.
-pub(super) async fn remember_bad(running: &Running, app: &AppDir, journal: &Journal) -> Result<(), Error> {
+pub(super) async fn remember_bad(running: &Running, app: &AppDir, journal: &Journal) {
     for change in &journal.changes {
-        let bad = BadImage {
-            owner: app.name.to_string(),
-            service: change.service.clone(),
-            reference: change.reference.clone(),
-            image_id: change.to.clone(),
-            digests: change.to_digests.clone(),
-            job: running.handle.id.clone(),
-            since: jiff::Timestamp::now(),
-        };
-        running.restock.store.remember_bad(&bad).await?;
-    }
-    Ok(())
-}
-
-async fn forget_bad(work: &Work<'_>) {
-    for change in &work.journal.changes {
-        if let Err(error) = work.running.restock.store.forget_bad(work.app.name.as_str(), &change.service).await {
-            tracing::error!(%error, "an image that works now is still remembered as bad");
-        }
+        let digests = change.to_digests.clone();
+        running.remember_bad(app.name.as_str(), &change.service, &change.reference, &change.to, digests).await;
     }
 }
 
 /// The app's own settings, or the mistakes in them: they are told before anything is touched.
-pub(super) fn settings(model: &Model, app: &AppDir) -> Result<crate::domain::project::AppSettings, Error> {
+pub(super) fn settings(model: &Model, app: &AppDir) -> Result<AppSettings, Error> {
     model.project.settings.clone().map_err(|mistakes| {
         Error::new(ErrorKind::BrokenApp, "invalid_settings", mistakes)
             .hint("correct `x-restock` in the Compose file")
             .app(&app.name)
     })
-}
-
-pub(super) fn patience(running: &Running, settings: &crate::domain::project::AppSettings) -> Patience {
-    let limits = &running.restock.limits;
-    Patience {
-        health_timeout: settings.health_timeout.unwrap_or(limits.health_timeout),
-        settle: settings.settle.unwrap_or(limits.settle),
-    }
 }
 
 /// Makes sure of the manifest's volumes, and that no other external volume is missing: `up` would fail half-way.
@@ -250,28 +196,26 @@ fn old_images(changes: &[Change]) -> BTreeSet<String> {
     changes.iter().flat_map(|change| &change.from).map(ToString::to_string).collect()
 }
 
-fn before(
-    fetched: &Fetched,
+/// The services that have containers, as they are now. `images` knows what the containers were made from, `digests` how
+/// to fetch it again.
+pub(super) fn before(
+    project: &Project,
     containers: &[Container],
-    old: &BTreeMap<String, Option<LocalImage>>,
+    images: &BTreeMap<String, Option<LocalImage>>,
+    digests: &BTreeMap<String, Vec<String>>,
 ) -> BTreeMap<ServiceName, Before> {
     let services = by_service(containers);
-    let known =
-        fetched.model.project.services.iter().filter_map(|(name, service)| Some((name, service, services.get(name)?)));
+    let known = project.services.iter().filter_map(|(name, service)| Some((name, service, services.get(name)?)));
     known
         .map(|(name, service, replicas)| {
-            let mut images: Vec<_> = replicas.iter().map(|replica| replica.image_id.clone()).collect();
-            images.sort();
-            images.dedup();
-            let first = images.first().map(ToString::to_string).unwrap_or_default();
+            let used = images_by_use(replicas);
+            let first = used.first().map(ToString::to_string).unwrap_or_default();
             let before = Before {
                 reference: service.image.clone(),
-                digests: fetched.digests.get(&first).cloned().unwrap_or_default(),
-                version: old.get(&first).and_then(|image| image.as_ref()?.version.clone()),
-                running: replicas
-                    .iter()
-                    .any(|replica| replica.state.is_up() && replica.state != ContainerState::Paused),
-                images,
+                digests: digests.get(&first).cloned().unwrap_or_default(),
+                version: images.get(&first).and_then(|image| image.as_ref()?.version.clone()),
+                running: replicas.iter().any(|replica| replica.state.is_up()),
+                images: used,
             };
             (name.clone(), before)
         })
@@ -290,20 +234,4 @@ pub(super) fn service_changes(journal: &Journal) -> Vec<ServiceChange> {
         source: change.source.clone(),
     };
     journal.changes.iter().map(tell).collect()
-}
-
-fn result(
-    running: &Running,
-    outcome: Outcome,
-    services: Vec<ServiceChange>,
-    applied: Applied,
-    plan: Plan,
-    started: Instant,
-) -> JobResult {
-    JobResult {
-        services,
-        recreated: applied.recreated,
-        skipped: plan.skipped,
-        ..JobResult::of(running.handle.id.clone(), outcome, started.elapsed())
-    }
 }

@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use super::apply::{KEEP, retag};
+use super::apply::{keep_name_of_container, retag};
+use super::ending::Ended;
 use super::jobs::Running;
-use super::prove::{Patience, prove_one};
-use super::update_container::{remember_bad, report};
+use super::prove::prove_standalone;
+use super::update_container::report;
 use crate::adapters::store::container_owner;
 use crate::adapters::systemd::SystemdError;
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, LocalImage};
-use crate::domain::image::ImageId;
+use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{Job, JobResult, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::journal::UnitJournal;
-use crate::domain::proof::{Expectation, ExpectedImage};
-use crate::error::{Attempt, Error, Kind};
+use crate::error::{Error, Kind};
 
 /// A unit whose container is to run another image.
 pub(super) struct UnitRestart<'a> {
@@ -55,10 +55,7 @@ impl UnitRestart<'_> {
         let warning = protect(running, &journal).await?;
         match restart(running, &journal, &journal.new_image).await {
             Ok(()) => {
-                let owner = container_owner(&journal.name);
-                if let Err(error) = restock.store.forget_bad(&owner, &change.service).await {
-                    tracing::error!(%error, "an image that works now is still remembered as bad");
-                }
+                restock.forget_bad(&container_owner(&journal.name), &change.service).await;
                 let mut result = report(running, Outcome::Updated, Some(change), None, started);
                 result.warnings.extend(warning);
                 Ok(result)
@@ -87,7 +84,7 @@ impl NotRestarted {
 
 /// Gives the old image a second name, so that no clean-up takes it. A sentence when it is gone already.
 async fn protect(running: &Running, journal: &UnitJournal) -> Result<Option<String>, Error> {
-    let keep = format!("{KEEP}/container/{}", journal.name.to_ascii_lowercase());
+    let keep = keep_name_of_container(&journal.name);
     match running.restock.engine.tag(&journal.old_image, &keep, running.handle.id.as_str()).await {
         Ok(()) => Ok(None),
         Err(error) if error.is_not_found() => {
@@ -112,27 +109,23 @@ async fn restart(running: &Running, journal: &UnitJournal, image: &ImageId) -> R
 
 /// The unit's container may have another ID and even another name now.
 async fn prove(running: &Running, journal: &UnitJournal, image: &ImageId) -> Result<(), String> {
-    let restock = &running.restock;
-    let containers = restock.engine.containers().await.map_err(|error| error.to_string())?;
+    let containers = running.restock.engine.containers().await.map_err(|error| error.to_string())?;
     let of_unit = |container: &&Container| container.unit.as_ref() == Some(&journal.unit);
     let named = containers.iter().filter(of_unit).find(|container| container.name == journal.name);
     let found = named.or_else(|| containers.iter().filter(of_unit).find(|container| container.image_id == *image));
-    let Some(container) = found else {
-        return Err(format!("the unit {} has no container", journal.unit));
-    };
-    let patience = Patience { health_timeout: restock.limits.health_timeout, settle: restock.limits.settle };
-    let expected =
-        Expectation { image: Some(ExpectedImage { id: image.clone(), manifest: None }), up: true, completes: false };
-    let name = ServiceName::new(journal.name.as_str());
-    let proven = prove_one(&restock.engine, &container.id, &name, &expected, patience).await;
-    proven.map_err(|unproven| format!("{} does not work: {}", journal.name, unproven.reason))
+    let found = found.ok_or_else(|| format!("the unit {} has no container", journal.unit))?;
+    prove_standalone(running, &found.id, &journal.name, image, true).await
 }
 
 /// The unit was not restarted: the reference means the old image again, as before, and nothing else has changed.
 async fn untouched(running: &Running, journal: &UnitJournal, error: &SystemdError) -> Error {
-    if let Err(error) = retag(&running.restock.engine, &journal.old_image, &journal.change.tag).await {
-        tracing::warn!(error, "the reference still means the new image: the next start of the unit takes it");
-    }
+    let moved_back = retag(&running.restock.engine, &journal.old_image, &journal.change.tag).await;
+    let touched = match moved_back {
+        Ok(()) => "nothing was touched".to_owned(),
+        Err(error) => {
+            format!("its image could not be tagged back, so the next start of the unit takes the new one: {error}")
+        }
+    };
     let (kind, code, hint) = match error {
         SystemdError::NoBus { .. } | SystemdError::NoSystemd { .. } => (
             Kind::Unavailable,
@@ -148,41 +141,31 @@ async fn untouched(running: &Running, journal: &UnitJournal, error: &SystemdErro
         ),
         _ => (Kind::Conflict, "systemd_refused", format!("see `systemctl status {}`", journal.unit)),
     };
-    let message = format!("{} was not updated: {error}; nothing was touched", journal.name);
+    let message = format!("{} was not updated: {error}; {touched}", journal.name);
     Error::new(kind, code, message).hint(hint).service(&journal.name)
 }
 
 async fn give_up(running: &Running, journal: &UnitJournal, reason: &str) -> Error {
-    if let Err(error) = remember_bad(running, &journal.change, &journal.new_image).await {
-        tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
-    }
-    let name = &journal.name;
-    let failed = |outcome, code, message| {
-        let error = Error::new(Kind::Internal, code, message).service(name);
-        let error = error.hint(format!("see `systemctl status {}`", journal.unit));
-        Error { attempt: Some(Attempt { outcome, services: vec![journal.change.clone()] }), ..error }
+    remember_bad(running, journal).await;
+    let ended = if journal.rollback {
+        running.warn(&format!("the update failed, the previous image is brought back: {reason}"));
+        take_back(running, journal).await.map_or_else(Ended::Lost, |()| Ended::TakenBack)
+    } else {
+        Ended::LeftAsItIs
     };
-    if !journal.rollback {
-        let message = format!("the update of {name} failed and was left as it is: {reason}");
-        return failed(Outcome::Failed, "update_failed", message);
-    }
-    running.warn(&format!("the update failed, the previous image is brought back: {reason}"));
-    match take_back(running, journal).await {
-        Ok(()) => {
-            let message = format!("the update of {name} failed and was taken back: {reason}");
-            failed(Outcome::RolledBack, "rolled_back", message)
-        }
-        Err(second) => {
-            let message = format!("the update of {name} failed ({reason}), and so did taking it back: {second}");
-            failed(Outcome::Failed, "rollback_failed", message)
-        }
-    }
+    let error = ended.error(&journal.name, reason, vec![journal.change.clone()]).service(&journal.name);
+    error.hint(format!("see `systemctl status {}`", journal.unit))
+}
+
+async fn remember_bad(running: &Running, journal: &UnitJournal) {
+    let image = running.restock.engine.image(journal.new_image.as_str()).await.ok().flatten();
+    let digests = image.map(|image| image.repo_digests).unwrap_or_default();
+    let (owner, change) = (container_owner(&journal.name), &journal.change);
+    running.remember_bad(&owner, &change.service, &change.tag, &journal.new_image, digests).await;
 }
 
 async fn take_back(running: &Running, journal: &UnitJournal) -> Result<(), String> {
-    if let Err(error) = running.step(Step::RollBack).await {
-        tracing::error!(%error, "the step could not be written down; the rollback goes on");
-    }
+    running.begin_rollback().await;
     retag(&running.restock.engine, &journal.old_image, &journal.change.tag).await?;
     restart(running, journal, &journal.old_image).await.map_err(NotRestarted::reason)
 }
@@ -190,17 +173,19 @@ async fn take_back(running: &Running, journal: &UnitJournal) -> Result<(), Strin
 /// Finishes or takes back the restart that a process left in the middle.
 pub(super) async fn settle_unit(running: &Running, was: &Job, journal: &UnitJournal) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let ended = |change, what: &str| {
-        let mut result = report(running, Outcome::Interrupted, change, None, started);
-        result.warnings.push(format!("the process ended in the middle of this job; {what}"));
-        result
-    };
-    if was.step != Some(Step::RollBack) && prove(running, journal, &journal.new_image).await.is_ok() {
-        return Ok(ended(Some(journal.change.clone()), "what was begun has been finished"));
+    let reference = journal.change.tag.parse::<ImageReference>();
+    let reference = reference.map_or_else(|_| journal.change.tag.clone(), |reference| reference.canonical());
+    let _lock = running.image_locks(&[reference].into()).await?;
+    if was.step != Some(Step::RollBack) {
+        if prove(running, journal, &journal.new_image).await.is_ok() {
+            let changes = vec![journal.change.clone()];
+            return Ok(running.interrupted(changes, "what was begun has been finished", started));
+        }
+        remember_bad(running, journal).await;
     }
     take_back(running, journal).await.map_err(|reason| {
-        let message = format!("the interrupted update of {} could not be taken back: {reason}", journal.name);
-        Error::new(Kind::Internal, "rollback_failed", message)
+        let message = format!("the interrupted update of `{}` could not be taken back: {reason}", journal.name);
+        Error::new(Kind::Internal, "rollback_failed", message).service(&journal.name)
     })?;
-    Ok(ended(None, "what was begun has been taken back"))
+    Ok(running.interrupted(Vec::new(), "what was begun has been taken back", started))
 }

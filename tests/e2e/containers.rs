@@ -116,6 +116,33 @@ both_engines! {
         assert!(progress["status"].as_str().unwrap().starts_with("error: "), "{progress}");
     };
 
+    who_lives_in_its_network_is_taken_along_and_comes_back_with_it => |kind| {
+        // A name that no repository may have.
+        let (case, name) = alone(kind, "vpn_", &[], &[]);
+        case.publish("plain", "1", "plain");
+        let guest = format!("{}-guest", case.app);
+        let network = format!("container:{name}");
+        case.docker(&["run", "-d", "--quiet", "--name", &guest, "--network", &network, &case.reference("plain")]);
+        let version = || case.docker(&["exec", &guest, "busybox", "wget", "-qO-", "http://127.0.0.1:8080/version"]);
+        assert_eq!(version(), "1");
+        let before = inspect(&case, &guest);
+        case.publish("web", "2", "web");
+        let job = update(&case, &name);
+        assert_eq!((&job["outcome"], &job["result"]["warnings"]), (&"updated".into(), &Value::Null), "{job}");
+        let after = inspect(&case, &guest);
+        let host = inspect(&case, &name)["Id"].as_str().unwrap().to_owned();
+        assert_eq!(after["HostConfig"]["NetworkMode"], format!("container:{host}"));
+        assert_eq!((&before["Image"], &before["Config"]["Env"]), (&after["Image"], &after["Config"]["Env"]));
+        assert_eq!(version(), "2");
+        case.publish("web", "3", "exits");
+        let job = case.wait_for("the second update", || {
+            let job = update(&case, &name);
+            (job["outcome"] == "rolled_back").then_some(job)
+        });
+        assert_eq!(inspect(&case, &name)["Id"], host.as_str(), "{job}");
+        assert_eq!(version(), "2");
+    };
+
     killed_in_the_middle_no_container_is_lost => |kind| {
         let (mut case, name) = alone(kind, "kill", &[], &[]);
         case.publish("web", "2", "late");

@@ -6,7 +6,9 @@ use crate::{both_engines, one_engine};
 
 /// An update to an image that does not work; the old one runs again afterwards.
 fn taken_back(kind: Kind, variant: &str, reason: &str) {
-    let case = Case::new(kind, "web");
+    let mut case = Case::new(kind, "web");
+    // Longer than the one second that the loop stays up, however slow the machine is.
+    case.serve_with(&["--settle", "3s"]);
     let old = case.containers().into_values().next().unwrap()["Image"].clone();
     case.publish("web", "2", variant);
     let problem = case.update().expect(500);

@@ -2,6 +2,7 @@
 //!
 //! Shapes: Engine API 1.41 to 1.51 and Podman's compatible API.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,9 +42,10 @@ pub fn listed_container(value: &Value) -> Option<Container> {
             podman: text(&value["Labels"]["io.containers.autoupdate"]),
             watchtower: text(&value["Labels"]["com.centurylinklabs.watchtower.enable"]),
         },
-        authfile: text(&value["Labels"][AUTHFILE]),
-        version: text(&value["Labels"]["org.opencontainers.image.version"]),
-        source: text(&value["Labels"]["org.opencontainers.image.source"]),
+        created_at: value["Created"].as_i64().and_then(|second| Timestamp::from_second(second).ok()),
+        authfile: text(&value["Labels"][AUTHFILE]).map(PathBuf::from),
+        version: text(&value["Labels"][VERSION]),
+        source: text(&value["Labels"][SOURCE]),
         unit: text(&value["Labels"][UNIT]),
         network_of: value["HostConfig"]["NetworkMode"]
             .as_str()

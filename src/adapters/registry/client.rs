@@ -138,8 +138,8 @@ impl Registry {
     }
 
     /// The login for an engine's pull, as its header `X-Registry-Auth` wants it; `None` where none is configured.
-    pub async fn engine_login(&self, reference: &ImageReference) -> Option<String> {
-        let login = self.inner.credentials.login(reference.domain(), reference.path(), None).await;
+    pub async fn engine_login(&self, reference: &ImageReference, authfile: Option<&Path>) -> Option<String> {
+        let login = self.inner.credentials.login(reference.domain(), reference.path(), authfile).await;
         match login {
             Ok(login) => login.credentials.for_engine(reference.domain()),
             Err(error) => {

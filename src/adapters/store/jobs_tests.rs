@@ -74,6 +74,8 @@ fn journal() -> Journal {
         changes: vec![],
         profiles: BTreeSet::from(["debug".to_owned()]),
         rollback: true,
+        selected: None,
+        resumed: false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! standalone container.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -15,8 +16,9 @@ use crate::domain::report::{PassReport, Updated};
 use crate::error::Error;
 use crate::usecases::context::Restock;
 use crate::usecases::jobs::Running;
-use crate::usecases::update_app::{IMAGE_LOCK_DEADLINE, Prepared, UpdateOptions};
-use crate::usecases::update_container::{ContainerOptions, pull};
+use crate::usecases::pull::pull;
+use crate::usecases::update_app::{Prepared, UpdateOptions};
+use crate::usecases::update_container::ContainerOptions;
 
 /// What is updated as one, with the places of its containers in the report.
 enum Unit {
@@ -66,9 +68,10 @@ async fn pull_each_once(
 ) -> (BTreeMap<String, ImageId>, BTreeMap<String, Error>) {
     // Another platform's image is left to Compose, which knows how to ask for it.
     let of_registry = newer.iter().map(|place| &marks.marked[*place]).filter(|marked| marked.platform.is_none());
-    let references: BTreeSet<_> = of_registry.filter_map(Marked::reference).collect();
-    let pulls = references.into_iter().map(|reference| async move {
-        let pulled = pull_one(running, &reference).await;
+    let references = of_registry.filter_map(|marked| Some((marked.reference()?, marked.container.authfile.clone())));
+    let references: BTreeMap<_, _> = references.collect();
+    let pulls = references.into_iter().map(|(reference, authfile)| async move {
+        let pulled = pull_one(running, &reference, authfile.as_deref()).await;
         (reference.canonical(), pulled)
     });
     let concurrency = running.restock.limits.concurrency.max(1);
@@ -84,11 +87,14 @@ async fn pull_each_once(
     (pulled, failed)
 }
 
-async fn pull_one(running: &Running, reference: &ImageReference) -> Result<Option<ImageId>, Error> {
+async fn pull_one(
+    running: &Running,
+    reference: &ImageReference,
+    authfile: Option<&Path>,
+) -> Result<Option<ImageId>, Error> {
     let restock = &running.restock;
-    let name = [reference.canonical()].into();
-    let _lock = running.unless_cancelled(restock.locks.images(&name, IMAGE_LOCK_DEADLINE)).await?;
-    pull(running, reference).await?;
+    let _lock = running.image_locks(&[reference.canonical()].into()).await?;
+    pull(running, reference, authfile).await?;
     Ok(restock.engine.image(&reference.canonical()).await?.map(|image| image.id))
 }
 
@@ -135,8 +141,8 @@ async fn run(restock: &Arc<Restock>, unit: &Unit) -> Result<Job, Error> {
             restock.run_to_end(|| restock.start_update(name.as_str(), options.clone())).await
         }
         Unit::Container { id, rollback, .. } => {
-            let options = ContainerOptions { pulled: true, no_rollback: !rollback };
-            restock.run_to_end(|| restock.start_container_update(id, options)).await
+            let options = ContainerOptions { pulled: true, no_rollback: !rollback, follows: None };
+            restock.run_to_end(|| restock.start_container_update(id, options.clone())).await
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
 use crate::error::Error;
 use crate::usecases::context::Restock;
-use crate::usecases::freshness::{Ask, Asked, authfile_of, digests_of};
+use crate::usecases::freshness::{Ask, Asked, digests_of};
 use crate::usecases::jobs::{Running, Ticket};
 use crate::usecases::list_apps::App;
 
@@ -95,7 +95,7 @@ impl Restock {
         let asked: Asked = marks
             .marked
             .iter()
-            .filter_map(|marked| Some((marked.reference()?, authfile_of(&marked.container))))
+            .filter_map(|marked| Some((marked.reference()?, marked.container.authfile.clone())))
             .collect();
         self.freshness.learn(&asked, Ask::Force).await;
         let local: BTreeSet<_> =

@@ -129,9 +129,11 @@ fn every_code_that_is_told_is_used() {
     }
     assert!(CODES.is_sorted_by_key(|(code, _)| *code));
     let spaceless: String = source.split_whitespace().collect();
-    for (place, _) in spaceless.match_indices("Kind::") {
-        let Some(code) = spaceless[place..].split_once(",\"").filter(|(kind, _)| kind.len() < 22) else { continue };
-        let code = code.1.split('"').next().unwrap();
+    let after_kind = |place: usize| Some(spaceless[place..].split_once(",\"").filter(|(kind, _)| kind.len() < 22)?.1);
+    let after_word = |place: usize| spaceless[place..].strip_prefix("refused(\"");
+    let made = spaceless.match_indices("Kind::").filter_map(|(place, _)| after_kind(place));
+    let made = made.chain(spaceless.match_indices("refused(").filter_map(|(place, _)| after_word(place)));
+    for code in made.map(|rest| rest.split('"').next().unwrap()) {
         assert!(CODES.iter().any(|(known, _)| *known == code), "`{code}` is not told in views/codes.rs");
     }
 }

@@ -50,7 +50,7 @@ fn journal() -> Value {
 /// Starts a Restock, as the program does, and waits until the job is settled.
 async fn settled(world: &World, id: &str) -> (Service, Value) {
     let restock = world.restock().await;
-    restock.restock.settle_all().await.unwrap();
+    restock.restock.settle_all().await;
     let job = restock.finished(id).await;
     (restock, job)
 }
@@ -215,5 +215,55 @@ async fn hooks_after_an_update_run_once_when_it_is_finished_and_never_twice() {
         assert_eq!(world.docker.verbs("web").iter().filter(|verb| *verb == "exec").count(), runs);
         let told = job["result"]["warnings"].to_string().contains("may not have run");
         assert_eq!(told, step == Step::HooksAfter, "{job}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_settled_yet_is_settled_later() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    world.docker.on("web", "config", "fail 1 'yaml: line 3: mapping values are not allowed'");
+    let restock = world.restock().await;
+    assert!(!restock.restock.settle_all().await);
+    assert_eq!(restock.get(&format!("/api/jobs/{id}")).await.ok()["state"], "running");
+    let refused = restock.post("/api/apps/web/update").await.problem(503, "unsettled");
+    assert!(refused["detail"].as_str().unwrap().contains("mapping values"), "{refused}");
+    assert_eq!((ran(&world), refused["job"].as_str()), (old(), Some(id.as_str())));
+    world.docker.on("web", "config", "default");
+    assert!(restock.restock.settle_all().await);
+    assert_eq!(restock.finished(&id).await["outcome"], "interrupted");
+    assert_eq!(ran(&world), image_id("web new"));
+}
+
+#[tokio::test]
+async fn only_what_the_job_was_about_is_worked_on() {
+    let world = World::new();
+    world.app("web").service("web", WEB).service("db", "registry.test/db:1").running();
+    world.engine.publish(WEB, "web new");
+    world.engine.publish("registry.test/db:1", "db new");
+    let mut journal = journal();
+    journal["before"]["db"] = journal["before"]["web"].clone();
+    journal["selected"] = json!(["web"]);
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal)).await;
+    let (_restock, job) = settled(&world, &id).await;
+    assert_eq!((&job["outcome"], ran(&world)), (&json!("interrupted"), image_id("web new")));
+    let db = world.engine.container("web-db-1").unwrap();
+    assert_eq!(db.image_id, image_id("registry.test/db:1 old"));
+}
+
+#[tokio::test]
+async fn an_image_that_was_taken_back_is_not_tried_again_by_a_schedule() {
+    for resumed in [false, true] {
+        let world = World::with_web();
+        // The second time nobody tries what may be the reason for the end of two processes.
+        world.engine.publish_with(WEB, "web new", if resumed { Life::Runs } else { Life::Exits(1) });
+        let mut journal = journal();
+        journal["resumed"] = json!(resumed);
+        let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal)).await;
+        let (restock, job) = settled(&world, &id).await;
+        assert!(warning(&job).contains("taken back"), "{job}");
+        assert_eq!(ran(&world), old());
+        let bad = restock.restock.store.bad_images("web").await.unwrap();
+        assert_eq!(bad.iter().map(|bad| bad.image_id.to_string()).collect::<Vec<_>>(), [image_id("web new")]);
     }
 }

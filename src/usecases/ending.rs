@@ -1,0 +1,94 @@
+//! How changes of containers end: what apps, standalone containers and units have in common.
+
+use std::time::Instant;
+
+use super::context::Restock;
+use super::jobs::Running;
+use crate::adapters::store::BadImage;
+use crate::domain::app::ServiceName;
+use crate::domain::image::ImageId;
+use crate::domain::job::{JobResult, Outcome, ServiceChange, Step};
+use crate::error::{Attempt, Error, Kind};
+
+/// What became of an update that failed.
+pub(super) enum Ended {
+    LeftAsItIs,
+    TakenBack,
+    /// Taking it back failed as well, for this reason.
+    Lost(String),
+}
+
+impl Ended {
+    /// The failed update of `name`, as its caller is told.
+    pub fn error(self, name: &str, reason: &str, services: Vec<ServiceChange>) -> Error {
+        let (outcome, code, message) = match self {
+            Self::LeftAsItIs => (
+                Outcome::Failed,
+                "update_failed",
+                format!("the update of `{name}` failed and was left as it is: {reason}"),
+            ),
+            Self::TakenBack => (
+                Outcome::RolledBack,
+                "rolled_back",
+                format!("the update of `{name}` failed and was taken back, what ran before runs again: {reason}"),
+            ),
+            Self::Lost(second) => (
+                Outcome::Failed,
+                "rollback_failed",
+                format!("the update of `{name}` failed ({reason}), and so did taking it back: {second}"),
+            ),
+        };
+        Error { attempt: Some(Attempt { outcome, services }), ..Error::new(Kind::Internal, code, message) }
+    }
+}
+
+impl Running {
+    /// Begins to take back what was done. That must not fail because it cannot be written down.
+    pub(super) async fn begin_rollback(&self) {
+        if let Err(error) = self.step(Step::RollBack).await {
+            tracing::error!(%error, "the step could not be written down; the rollback goes on");
+        }
+    }
+
+    /// Remembers the new image of a change as one that schedules leave alone.
+    pub(super) async fn remember_bad(
+        &self,
+        owner: &str,
+        service: &ServiceName,
+        reference: &str,
+        image: &ImageId,
+        digests: Vec<String>,
+    ) {
+        let bad = BadImage {
+            owner: owner.to_owned(),
+            service: service.clone(),
+            reference: reference.to_owned(),
+            image_id: image.clone(),
+            digests,
+            job: self.handle.id.clone(),
+            since: jiff::Timestamp::now(),
+        };
+        if let Err(error) = self.restock.store.remember_bad(&bad).await {
+            tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
+        }
+    }
+
+    /// The result of a job that another process had begun and this one has brought to an end.
+    pub(super) fn interrupted(&self, services: Vec<ServiceChange>, what: &str, started: Instant) -> JobResult {
+        JobResult {
+            updated: !services.is_empty(),
+            services,
+            warnings: vec![format!("the process ended in the middle of this job; {what}")],
+            ..JobResult::of(self.handle.id.clone(), Outcome::Interrupted, started.elapsed())
+        }
+    }
+}
+
+impl Restock {
+    /// The image that a service runs now works, whatever was thought of an earlier one.
+    pub(super) async fn forget_bad(&self, owner: &str, service: &ServiceName) {
+        if let Err(error) = self.store.forget_bad(owner, service).await {
+            tracing::error!(%error, "an image that works now is still remembered as bad");
+        }
+    }
+}
