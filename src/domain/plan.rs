@@ -224,6 +224,7 @@ mod tests {
             platform: None,
             profiles: vec![],
             waits_for_completion_of: BTreeSet::new(),
+            depends_on: BTreeSet::new(),
             lives_in: BTreeSet::new(),
         };
         Project {

@@ -58,6 +58,8 @@ pub struct Service {
     pub profiles: Vec<String>,
     /// Services that this one waits for until they have completed: one-shots that an update runs again.
     pub waits_for_completion_of: BTreeSet<ServiceName>,
+    /// Services that must be there for this one to be.
+    pub depends_on: BTreeSet<ServiceName>,
     /// Services whose namespaces or volumes this one lives in: it must follow when they are recreated.
     pub lives_in: BTreeSet<ServiceName>,
 }
@@ -66,6 +68,22 @@ impl Project {
     /// The services that run to completion before others start: they are run by an update though they do not run now.
     pub fn one_shots(&self) -> BTreeSet<&ServiceName> {
         self.services.values().flat_map(|service| &service.waits_for_completion_of).collect()
+    }
+
+    /// Profiles that show `services` and whatever they need: Compose refuses a project that lacks a dependency.
+    pub fn profiles_of(&self, services: &BTreeSet<ServiceName>) -> BTreeSet<String> {
+        let mut needed = services.clone();
+        loop {
+            let more = needed.iter().filter_map(|name| self.services.get(name));
+            let more = more.flat_map(|service| service.depends_on.union(&service.lives_in));
+            let more: Vec<_> = more.filter(|name| !needed.contains(*name)).cloned().collect();
+            if more.is_empty() {
+                break;
+            }
+            needed.extend(more);
+        }
+        let needed = needed.iter().filter_map(|name| self.services.get(name));
+        needed.filter_map(|service| service.profiles.first().cloned()).collect()
     }
 
     /// `chosen` and every service that lives in the namespaces of one of them, directly or through another.
@@ -97,20 +115,46 @@ mod tests {
             platform: None,
             profiles: Vec::new(),
             waits_for_completion_of: BTreeSet::new(),
+            depends_on: BTreeSet::new(),
             lives_in: lives_in.iter().map(|name| ServiceName::new(*name)).collect(),
         }
     }
 
-    #[test]
-    fn dependents_follow_through_chains() {
-        let services =
-            [("vpn", service(&[])), ("side", service(&["vpn"])), ("tail", service(&["side"])), ("db", service(&[]))];
-        let project = Project {
+    fn project(services: impl IntoIterator<Item = (&'static str, Service)>) -> Project {
+        Project {
             name: ProjectName::new("p"),
             services: services.into_iter().map(|(name, service)| (ServiceName::new(name), service)).collect(),
             external_volumes: BTreeSet::new(),
             settings: Ok(AppSettings::default()),
+        }
+    }
+
+    #[test]
+    fn a_service_is_shown_with_all_that_it_needs() {
+        let of = |profile: &str, needs: &[&str]| Service {
+            profiles: vec![profile.into()],
+            depends_on: needs.iter().map(|name| ServiceName::new(*name)).collect(),
+            ..service(&[])
         };
+        let project = project([
+            ("debug", of("debug", &["seed", "db"])),
+            ("seed", of("once", &["db"])),
+            ("db", service(&[])),
+            ("other", of("other", &[])),
+        ]);
+        let profiles = |name| project.profiles_of(&BTreeSet::from([ServiceName::new(name)]));
+        assert_eq!(profiles("debug"), ["debug", "once"].map(str::to_owned).into());
+        assert_eq!(profiles("db"), BTreeSet::new());
+    }
+
+    #[test]
+    fn dependents_follow_through_chains() {
+        let project = project([
+            ("vpn", service(&[])),
+            ("side", service(&["vpn"])),
+            ("tail", service(&["side"])),
+            ("db", service(&[])),
+        ]);
         let closed = project.with_dependents(&BTreeSet::from([ServiceName::new("vpn")]));
         assert_eq!(closed, ["side", "tail", "vpn"].map(ServiceName::new).into());
     }

@@ -1,6 +1,7 @@
 //! Makes containers follow their images, proves them, and takes it back: shared by update, rollback and settling.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::jobs::Running;
 use super::prove::{Patience, Unproven, prove};
@@ -8,7 +9,7 @@ use super::relay::Relay;
 use super::resolve::redactor;
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
-use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, Selection, readable};
+use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, Selection, pull_problem, readable};
 use crate::adapters::engine::Engine;
 use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
@@ -19,6 +20,10 @@ use crate::domain::plan::{Change, by_service};
 use crate::domain::project::AppSettings;
 use crate::domain::proof::{Expectation, ExpectedImage};
 use crate::error::Error;
+
+/// How long an engine that goes away in the middle of an update is waited for: it may be restarting itself.
+const ENGINE_RETURN: Duration = Duration::from_secs(60);
+const ENGINE_POLL: Duration = Duration::from_millis(500);
 
 /// Names that keep old images from being pruned; nothing else lives below it.
 pub const KEEP: &str = "restock.local/keep";
@@ -41,6 +46,8 @@ pub struct NotApplied {
     pub reason: String,
     /// The command that failed, if one did.
     pub command: Option<CommandError>,
+    /// The engine went away meanwhile, and has not come back: nothing can be said of the images.
+    pub engine_gone: bool,
 }
 
 /// Which image each service is to run.
@@ -49,7 +56,7 @@ pub type Targets = BTreeMap<ServiceName, ExpectedImage>;
 impl NotApplied {
     /// A failure that no service and no command can be blamed for.
     pub fn because(reason: impl ToString) -> Self {
-        Self { service: None, reason: reason.to_string(), command: None }
+        Self { service: None, reason: reason.to_string(), command: None, engine_gone: false }
     }
 
     /// Adds to `error` which service failed, and what its command said.
@@ -113,10 +120,39 @@ impl<'a> Work<'a> {
         Ok(gone)
     }
 
+    /// [`Self::apply_once`], and once more when the engine went away meanwhile and has come back: that is no fault of
+    /// the images.
+    pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
+        let reason = match self.apply_once(before, targets).await {
+            Err(reason) if self.engine_went_away(&reason).await => reason,
+            other => return other,
+        };
+        self.running.warn("the engine went away in the middle; it is waited for");
+        let engine = &self.running.restock.engine;
+        let until = Instant::now() + ENGINE_RETURN;
+        while engine.info().await.is_err() {
+            if Instant::now() >= until {
+                return Err(NotApplied { engine_gone: true, ..reason });
+            }
+            tokio::time::sleep(ENGINE_POLL).await;
+        }
+        let found = engine.project_containers(&self.journal.project).await.map_err(NotApplied::because)?;
+        super::settle::clean_leftovers(engine, &found).await.map_err(NotApplied::because)?;
+        self.apply_once(before, targets).await
+    }
+
+    async fn engine_went_away(&self, reason: &NotApplied) -> bool {
+        let said = match &reason.command {
+            Some(CommandError::Exit { stderr, .. }) => pull_problem(stderr) == PullProblem::EngineGone,
+            _ => false,
+        };
+        said || self.running.restock.engine.info().await.is_err()
+    }
+
     /// Runs Compose so that containers follow the images their references mean now, and proves `targets`.
     ///
     /// Gives the services that Compose recreated or restarted although their image is the same.
-    pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
+    async fn apply_once(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
         let touched = self.follow(targets).await?;
         self.begin_proof().await;
         let engine = &self.running.restock.engine;
@@ -131,7 +167,7 @@ impl<'a> Work<'a> {
     /// A healthcheck may say more than it should: its words go through the same sieve as those of Compose.
     fn not_proven(&self, unproven: Unproven) -> NotApplied {
         let reason = format!("`{}` does not work: {}", unproven.service, self.redactor.clean(&unproven.reason));
-        NotApplied { service: Some(unproven.service), reason, command: None }
+        NotApplied { service: Some(unproven.service), reason, command: None, engine_gone: false }
     }
 
     /// Notes that containers are now looked at. A rollback stays one: killed in its proof it must not go forward again.
@@ -168,7 +204,7 @@ impl<'a> Work<'a> {
             other => other.to_string(),
         };
         let reason = said.lines().last().unwrap_or("docker compose failed").to_owned();
-        NotApplied { service: None, reason, command: Some(error) }
+        NotApplied { service: None, reason, command: Some(error), engine_gone: false }
     }
 
     /// What is started and what is only created. Stopped services never flash up, not even for a moment, so `up` is
@@ -242,7 +278,12 @@ impl<'a> Work<'a> {
         let mut targets = Targets::new();
         for change in &self.journal.changes {
             let Some(old) = change.from.first() else { continue };
-            let failed = |reason: String| NotApplied { service: Some(change.service.clone()), reason, command: None };
+            let failed = |reason: String| NotApplied {
+                service: Some(change.service.clone()),
+                reason,
+                command: None,
+                engine_gone: false,
+            };
             retag(engine, old, &change.reference).await.map_err(failed)?;
             targets.insert(change.service.clone(), identity(engine, old).await.map_err(failed)?);
         }

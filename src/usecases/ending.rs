@@ -42,6 +42,16 @@ impl Ended {
     }
 }
 
+/// The code of a job that has to be gone on with later: it is not written down as ended.
+pub(super) const UNSETTLED: &str = "unsettled";
+
+/// The engine is away in the middle of a job on `name`.
+pub(super) fn unsettled(name: &str) -> Error {
+    let message = format!("the Docker engine went away in the middle of the job on `{name}`");
+    Error::new(Kind::Unavailable, UNSETTLED, message)
+        .hint("start the Docker engine: the job is finished or taken back as soon as it answers")
+}
+
 impl Running {
     /// Begins to take back what was done. That must not fail because it cannot be written down.
     pub(super) async fn begin_rollback(&self) {

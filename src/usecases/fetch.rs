@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::{Running, cancelled};
 use super::relay::Relay;
-use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
+use super::resolve::{
+    canonical_references, check_containers, check_directory, config, containers_of, hidden_services, of_directory,
+    redactor,
+};
 use super::update_app::{Prepared, UpdateOptions};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
@@ -24,7 +27,8 @@ pub(super) struct Fetched {
     pub call: ProjectCall,
     pub model: Model,
     pub selected: Option<BTreeSet<ServiceName>>,
-    /// `repository@digest` of each image before the pull: afterwards a containerd store has forgotten the old ones.
+    /// `repository@digest` of what the containers run, by image ID, from before the pull: afterwards a containerd store
+    /// has forgotten it.
     pub digests: BTreeMap<String, Vec<String>>,
 }
 
@@ -45,18 +49,15 @@ pub(super) async fn fetch(
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
     let known = restock.store.references(&app.name).await?;
     let mut locks = running.image_locks(&known).await?;
-    let (mut model, mut pulled, digests) = match &options.prepared {
-        Some(prepared) => (config(compose, app, &call).await?, None, prepared.digests.clone()),
-        None if known.is_empty() => {
-            let (model, digests) = tokio::join!(config(compose, app, &call), restock.engine.digests());
-            (model?, None, digests?)
-        }
-        None => {
-            let both = resolve_and_pull(running, app, compose, &call, &named);
-            let (both, digests) = tokio::join!(both, restock.engine.digests());
-            let (model, pulled) = both?;
-            (model, Some(pulled), digests?)
-        }
+    let digests = match &options.prepared {
+        Some(prepared) => prepared.digests.clone(),
+        None => digests_of(running, app, everything).await?,
+    };
+    let (mut model, mut pulled) = if options.prepared.is_some() || known.is_empty() {
+        (config(compose, app, &call).await?, None)
+    } else {
+        let (model, pulled) = resolve_and_pull(running, app, compose, &call, &named).await?;
+        (model, Some(pulled))
     };
     let containers = containers_of(&model.project, everything);
     check_directory(app, &containers)?;
@@ -97,6 +98,17 @@ pub(super) async fn fetch(
         pull(running, app, compose, &call, &more, &redactor, running.handle.cancelled()).await?;
     }
     Ok((Fetched { call, model, selected, digests }, locks))
+}
+
+async fn digests_of(
+    running: &Running,
+    app: &AppDir,
+    everything: &[Container],
+) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    let own = of_directory(app, everything);
+    let ids: BTreeSet<_> = own.iter().map(|container| container.image_id.to_string()).collect();
+    let images = running.restock.engine.images(ids).await?;
+    Ok(images.into_iter().filter_map(|(id, image)| Some((id, image?.repo_digests))).collect())
 }
 
 /// The configuration, and how the pull that ran beside it ended. An invalid file ends the pull at once.
@@ -180,15 +192,11 @@ async fn hidden_profiles(
     project: &Project,
     containers: &[Container],
 ) -> Result<BTreeSet<String>, Error> {
-    let up = containers.iter().filter(|container| container.state.is_up());
-    let services = up.filter_map(|container| container.compose.as_ref()).map(|labels| &labels.service);
-    let hidden: BTreeSet<_> = services.filter(|service| !project.services.contains_key(service)).collect();
+    let hidden = hidden_services(project, containers);
     if hidden.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let all = config(compose, app, &call.with_profiles(["*".to_owned()])).await?;
-    let hidden = hidden.into_iter().filter_map(|service| all.project.services.get(service));
-    Ok(hidden.filter_map(|service| service.profiles.first().cloned()).collect())
+    Ok(config(compose, app, &call.with_profiles(["*".to_owned()])).await?.project.profiles_of(&hidden))
 }
 
 /// The services the caller named, and what lives in their namespaces.

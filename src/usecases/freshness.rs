@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::adapters::engine::Engine;
 use crate::adapters::registry::Registry;
 use crate::adapters::store::{Store, StoreError};
-use crate::domain::container::Container;
+use crate::domain::container::{Container, LocalImage};
 use crate::domain::freshness::{Comparison, Finding, Known, Status, compare, digests_in, status};
 use crate::domain::image::{Digest, ImageReference};
 
@@ -123,6 +123,21 @@ impl Freshness {
             && let Err(error) = self.store.remember_digests(answers).await
         {
             tracing::warn!(%error, "the registries' answers could not be written down");
+        }
+    }
+
+    /// Asks anew where a pull has brought something else than what is known to be in the registry.
+    pub fn learn_pulled(&self, images: &BTreeMap<String, Option<LocalImage>>) {
+        let surprising = |(reference, image): (&String, &Option<LocalImage>)| {
+            let (parsed, image) = (followed(reference).ok()?, image.as_ref()?);
+            let (remote, _) = self.known(&parsed)?.digest?;
+            let local = digests_in(&image.repo_digests, &parsed);
+            (!local.is_empty() && !local.contains(&remote)).then_some((parsed, None))
+        };
+        let asked: Asked = images.iter().filter_map(surprising).collect();
+        if !asked.is_empty() {
+            let this = self.clone();
+            tokio::spawn(async move { this.learn(&asked, Ask::Force).await });
         }
     }
 

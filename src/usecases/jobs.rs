@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::context::Restock;
+use super::ending::UNSETTLED;
 use super::settle;
 use crate::adapters::lock::{ImageLocks, JobLock};
 use crate::domain::job::{Job, JobId, JobResult, Kind, Outcome, State, Step, Target};
@@ -252,7 +253,7 @@ impl Restock {
         let reason = ended.error.map_or_else(|| "its end could not be written down".to_owned(), |error| error.message);
         let name = ended.target.name();
         let message = format!("the interrupted job {id} on `{name}` cannot be settled yet: {reason}");
-        Err(Error::new(error::Kind::Unavailable, "unsettled", message)
+        Err(Error::new(error::Kind::Unavailable, UNSETTLED, message)
             .hint("remove the cause; it is tried again by itself, and before anything else is done there")
             .job(&id))
     }
@@ -292,7 +293,9 @@ impl Restock {
                     Err(Error::new(error::Kind::Internal, "panic", format!("the job broke off: {panic}")))
                 });
                 match worked {
-                    Err(error) if resumed && error.may_pass() => postpone(running, job, &error),
+                    Err(error) if error.code == UNSETTLED || resumed && error.may_pass() => {
+                        postpone(running, job, &error);
+                    }
                     worked => end(running, job, worked, started.elapsed()).await,
                 }
             }
@@ -434,8 +437,12 @@ fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
     job.state = State::Finished;
     job.outcome = Some(Outcome::Interrupted);
     job.error = Some(error.to_job_error());
+    let restock = running.restock.clone();
     let_go(running);
     handle.state.send_replace(job);
+    if error.code == UNSETTLED {
+        tokio::spawn(restock.keep_settling());
+    }
 }
 
 /// The lock goes before anybody is told, so that who asks again at once is not refused.

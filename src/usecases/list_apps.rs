@@ -96,7 +96,7 @@ impl Restock {
     }
 
     async fn look_at(&self, dir: AppDir, all: &[Container]) -> Result<App, Error> {
-        let model = self.resolve(&dir).await?.as_ref().clone();
+        let model = self.resolve_with(&dir, all).await?.as_ref().clone();
         let containers = match &model {
             Ok(model) => containers_of(&model.project, all),
             Err(_) => of_directory(&dir, all),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::apply::{keep_name_of_container, retag};
-use super::ending::Ended;
+use super::ending::{Ended, unsettled};
 use super::jobs::Running;
 use super::left_behind::Replaced;
 use super::prove::prove_standalone;
@@ -141,6 +141,9 @@ async fn wait_until_gone(engine: &Engine, id: &str) -> Result<(), EngineError> {
 
 /// Takes a failed replacement back where that is wanted, and says how it ended.
 pub(super) async fn give_up(running: &Running, journal: &mut ContainerJournal, reason: &str, rollback: bool) -> Error {
+    if running.restock.engine.info().await.is_err() {
+        return unsettled(&journal.name).service(&journal.name);
+    }
     remember_bad(running, journal).await;
     let changes = vec![change_of(journal)];
     let error = if rollback {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::context::Restock;
 use crate::adapters::apps_dir::{AppDir, Fingerprint};
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor};
-use crate::domain::app::AppName;
+use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::image::ImageReference;
 use crate::domain::project::Project;
@@ -22,8 +22,11 @@ const BELIEVED: Duration = Duration::from_secs(60);
 /// Resolved projects, remembered while their files stay the same, so that a list of apps starts no child for each.
 #[derive(Default)]
 pub struct Resolver {
-    known: Mutex<HashMap<AppName, Known>>,
+    known: Mutex<HashMap<Call, Known>>,
 }
+
+/// An app, and the profiles that were switched on.
+type Call = (AppName, BTreeSet<String>);
 
 struct Known {
     files: Fingerprint,
@@ -42,31 +45,57 @@ impl Restock {
         self.resolve_within(app, Duration::MAX).await
     }
 
+    /// The app's project for reading, with the profiles that its running containers belong to, as an update sees it.
+    pub async fn resolve_with(&self, app: &AppDir, all: &[Container]) -> Result<Arc<Result<Model, Error>>, Error> {
+        let visible = self.resolve(app).await?;
+        let Ok(model) = visible.as_ref() else { return Ok(visible) };
+        let hidden = hidden_services(&model.project, &containers_of(&model.project, all));
+        if hidden.is_empty() {
+            return Ok(visible);
+        }
+        let everything = self.resolve_profiles(app, ["*".to_owned()].into(), BELIEVED).await?;
+        match everything.as_ref() {
+            Ok(everything) => self.resolve_profiles(app, everything.project.profiles_of(&hidden), BELIEVED).await,
+            Err(_) => Ok(everything),
+        }
+    }
+
     async fn resolve_within(&self, app: &AppDir, age: Duration) -> Result<Arc<Result<Model, Error>>, Error> {
+        self.resolve_profiles(app, BTreeSet::new(), age).await
+    }
+
+    async fn resolve_profiles(
+        &self,
+        app: &AppDir,
+        profiles: BTreeSet<String>,
+        age: Duration,
+    ) -> Result<Arc<Result<Model, Error>>, Error> {
         let files = app.fingerprint();
-        if let Some(resolved) = self.resolver.recall(&app.name, &files, age) {
+        let key = (app.name.clone(), profiles);
+        if let Some(resolved) = self.resolver.recall(&key, &files, age) {
             return Ok(resolved);
         }
         let compose = self.compose().await?;
-        let resolved = config(&compose, app, &ProjectCall::new(&app.path)).await;
+        let call = ProjectCall::new(&app.path).with_profiles(key.1.iter().cloned());
+        let resolved = config(&compose, app, &call).await;
         if resolved.as_ref().is_err_and(|error| error.kind != Kind::BrokenApp) {
             return Ok(Arc::new(resolved));
         }
-        Ok(self.resolver.remember(&app.name, files, resolved))
+        Ok(self.resolver.remember(key, files, resolved))
     }
 }
 
 impl Resolver {
-    fn recall(&self, app: &AppName, files: &Fingerprint, age: Duration) -> Option<Arc<Result<Model, Error>>> {
+    fn recall(&self, call: &Call, files: &Fingerprint, age: Duration) -> Option<Arc<Result<Model, Error>>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get(app)?;
+        let known = known.get(call)?;
         (known.files == *files && known.at.elapsed() < age).then(|| known.resolved.clone())
     }
 
-    fn remember(&self, app: &AppName, files: Fingerprint, resolved: Result<Model, Error>) -> Arc<Result<Model, Error>> {
+    fn remember(&self, call: Call, files: Fingerprint, resolved: Result<Model, Error>) -> Arc<Result<Model, Error>> {
         let resolved = Arc::new(resolved);
         let known = Known { files, at: Instant::now(), resolved: resolved.clone() };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone(), known);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(call, known);
         resolved
     }
 }
@@ -94,6 +123,13 @@ pub fn containers_of(project: &Project, all: &[Container]) -> Vec<Container> {
         container.compose.as_ref().is_some_and(|labels| labels.project == project.name && !labels.one_off)
     };
     all.iter().filter(own).cloned().collect()
+}
+
+/// Services that run although the project as it stands does not show them: their profiles are switched off.
+pub fn hidden_services(project: &Project, containers: &[Container]) -> BTreeSet<ServiceName> {
+    let up = containers.iter().filter(|container| container.state.is_up());
+    let services = up.filter_map(|container| container.compose.as_ref()).map(|labels| &labels.service);
+    services.filter(|service| !project.services.contains_key(service)).cloned().collect()
 }
 
 /// The containers that were made in an app's directory, whatever the project is called.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::apply::{NotApplied, Work, retag};
+use super::apply::{KEEP, NotApplied, Work, retag};
 use super::context::Restock;
+use super::ending::unsettled;
 use super::jobs::{Running, Ticket};
 use super::left_behind::Replaced;
 use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of};
@@ -75,9 +76,11 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
             let ended = JobResult::of(running.handle.id.clone(), Outcome::RolledBack, started.elapsed());
             Ok(JobResult { services, recreated, warnings, ..ended })
         }
+        Err(reason) if reason.engine_gone => Err(unsettled(app.name.as_str()).app(&app.name)),
         Err(reason) => {
             running.begin_rollback().await;
             let end = match work.take_back().await {
+                Err(second) if second.engine_gone => return Err(unsettled(app.name.as_str()).app(&app.name)),
                 Ok(()) => "what ran before runs again".to_owned(),
                 Err(second) => format!("what ran before could not be brought back either: {}", second.reason),
             };
@@ -160,18 +163,27 @@ async fn fetch_back(
     if let Some(image) = engine.image(former.as_str()).await? {
         return Ok(image);
     }
-    for digest in before.map(|before| before.digests.as_slice()).unwrap_or_default() {
-        match compose.pull_image(digest, running.restock.limits.pull_timeout).await {
+    for digest in names_of(former, before) {
+        match compose.pull_image(&digest, running.restock.limits.pull_timeout).await {
             Ok(()) => {
                 if let Some(image) = engine.image(former.as_str()).await? {
                     return Ok(image);
                 }
             }
-            Err(error) => tracing::warn!(%error, image = %digest, "the former image could not be fetched again"),
+            Err(error) => tracing::warn!(%error, image = digest, "the former image could not be fetched again"),
         }
     }
     let message = format!("the former image {former} is gone and could not be fetched again by its digest");
     Err(refused("image_gone", message, app))
+}
+
+/// `repository@digest` names by which a registry may know the former image. Names that only protect are none; in a
+/// containerd store the image's ID is its digest.
+fn names_of(former: &ImageId, before: Option<&Before>) -> BTreeSet<String> {
+    let Some(before) = before else { return BTreeSet::new() };
+    let known = before.digests.iter().filter(|name| !name.starts_with(KEEP)).cloned();
+    let repository = before.reference.parse::<ImageReference>().map(|reference| reference.repository());
+    known.chain(repository.ok().map(|repository| format!("{repository}@{former}"))).collect()
 }
 
 fn refused(code: &'static str, message: String, app: &AppDir) -> Error {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::apply::{NotApplied, Work};
 use super::context::Restock;
+use super::ending::unsettled;
 use super::jobs::Running;
 use super::replace::settle_container;
 use super::resolve::{canonical_references, check_directory, config, containers_of};
@@ -23,7 +24,7 @@ use crate::error::{Error, Kind as ErrorKind};
 const REPLACEMENT_PREFIX: usize = 12;
 /// How soon to try again what could not be settled; each time twice as long.
 const RETRY: Duration = Duration::from_secs(10);
-const LONGEST_RETRY: Duration = Duration::from_secs(10 * 60);
+const LONGEST_RETRY: Duration = Duration::from_secs(2 * 60);
 
 impl Restock {
     /// Settles the jobs that never ended and that no living process works on, until none is left: what is needed for it,
@@ -127,6 +128,7 @@ async fn settle_app(
                 result.warnings.extend(warnings);
                 return Ok(result);
             }
+            Err(reason) if reason.engine_gone => return Err(unsettled(app.name.as_str())),
             Err(reason) if !work.journal.rollback => {
                 return Err(give_up(&work, reason, service_changes(&work.journal)).await);
             }
@@ -139,6 +141,7 @@ async fn settle_app(
     }
     match work.take_back().await {
         Ok(()) => Ok(running.interrupted(Vec::new(), "what was begun has been taken back", started)),
+        Err(reason) if reason.engine_gone => Err(unsettled(app.name.as_str())),
         Err(reason) => {
             let message = format!("the interrupted job on `{}` could not be taken back: {}", app.name, reason.reason);
             let error = Error::new(ErrorKind::Internal, "rollback_failed", message).app(&app.name);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::apply::{NotApplied, Work};
 use super::context::Restock;
-use super::ending::Ended;
+use super::ending::{Ended, unsettled};
 use super::fetch::{Fetched, fetch};
 use super::jobs::{Running, Ticket};
 use super::left_behind::Replaced;
@@ -70,6 +70,7 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     let references = by_service(&containers).into_keys().filter_map(|name| project.services.get(name));
     let images =
         restock.engine.images(references.map(|service| service.image.clone()).collect::<BTreeSet<_>>()).await?;
+    restock.freshness.learn_pulled(&images);
     let plan = plan(project, &containers, &images, fetched.selected.as_ref());
     if plan.changes.is_empty() {
         let outcome = if containers.is_empty() { Outcome::Pulled } else { Outcome::Unchanged };
@@ -137,11 +138,18 @@ async fn change(
 pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<ServiceChange>) -> Error {
     let running = work.running;
     let app = &work.app.name;
+    if reason.engine_gone {
+        return unsettled(app.as_str()).app(app);
+    }
     remember_bad(running, work.app, &work.journal).await;
     let ended = if work.journal.rollback {
         running.warn(&format!("the update failed, the previous images are brought back: {}", reason.reason));
         running.begin_rollback().await;
-        work.take_back().await.map_or_else(|second| Ended::Lost(second.reason), |()| Ended::TakenBack)
+        match work.take_back().await {
+            Ok(()) => Ended::TakenBack,
+            Err(second) if second.engine_gone => return unsettled(app.as_str()).app(app),
+            Err(second) => Ended::Lost(second.reason),
+        }
     } else {
         Ended::LeftAsItIs
     };

@@ -134,6 +134,7 @@ async fn update(
     running.step(Step::Plan).await?;
     let container = as_it_is_now(running, &container, reference).await?;
     let image = restock.engine.image(reference).await?;
+    restock.freshness.learn_pulled(&[(reference.to_owned(), image.clone())].into());
     let image =
         image.ok_or_else(|| Error::new(ErrorKind::Upstream, "no_such_image", format!("{reference} is not here")))?;
     match (&options.follows, runs(&container, &image, None)) {

@@ -26,3 +26,24 @@ fn a_service_without_its_engine_lives_says_so_and_recovers() {
     drop(case);
     output(engine_script().arg("stop").arg(&dir));
 }
+
+#[test]
+fn an_engine_that_dies_in_the_middle_of_an_update_is_waited_for() {
+    let (world, dir) = World::own("dies");
+    let mut case = Case::on(Box::leak(Box::new(world)), "shop");
+    case.up();
+    case.serve();
+    case.publish("web", "2", "web");
+    case.publish("shop", "2", "web");
+    let job = case.start_update();
+    case.wait_for("the change", || (case.get(&job).json()["step"] == "apply").then_some(()));
+    output(engine_script().arg("kill").arg(&dir));
+    output(engine_script().arg("restart").arg(&dir));
+    let ended = case.finished(&job);
+    assert_eq!(ended["result"]["updated"], true, "{ended}");
+    for (service, version) in [("api", "2"), ("worker", "2"), ("front", "2"), ("db", "1")] {
+        case.assert_runs(service, version);
+    }
+    drop(case);
+    output(engine_script().arg("stop").arg(&dir));
+}

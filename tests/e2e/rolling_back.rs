@@ -40,6 +40,8 @@ both_engines! {
         let case = Case::new(kind, "web");
         let former = case.containers().into_values().next().unwrap()["Image"].clone();
         case.publish("web", "2", "web");
+        // Pulled by hand, the former image has lost its name before the update looks.
+        case.docker(&["pull", "--quiet", &case.reference("web")]);
         let job = case.update().expect(200)["job"].as_str().unwrap().to_owned();
         case.docker(&["image", "rm", &format!("restock.local/keep/{}/web:{job}", case.app)]);
         case.docker(&["image", "prune", "--force", "--filter", "label=org.opencontainers.image.version=1"]);

@@ -114,7 +114,17 @@ impl PullProblem {
 pub fn pull_problem(stderr: &str) -> PullProblem {
     let said = stderr.to_ascii_lowercase();
     let table: [(PullProblem, &[&str]); 7] = [
-        (PullProblem::EngineGone, &["cannot connect to the docker daemon", "is the docker daemon running"]),
+        (
+            PullProblem::EngineGone,
+            // The last three are how Docker's client writes the address of the engine itself, whose request failed.
+            &[
+                "cannot connect to the docker daemon",
+                "is the docker daemon running",
+                "http://%2f",
+                "http://docker.example.com",
+                "http://api.moby.localhost",
+            ],
+        ),
         (PullProblem::RateLimited, &["toomanyrequests", "too many requests", "rate limit"]),
         (PullProblem::DiskFull, &["no space left on device"]),
         (
@@ -175,6 +185,7 @@ mod tests {
                 "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?",
                 PullProblem::EngineGone,
             ),
+            ("Post \"http://%2Frun%2Fdocker.sock/v1.51/images/create?x=y\": EOF", PullProblem::EngineGone),
             ("no matching manifest for linux/amd64 in the manifest list entries", PullProblem::Platform),
             ("toomanyrequests: You have reached your pull rate limit", PullProblem::RateLimited),
             ("something else", PullProblem::Other),

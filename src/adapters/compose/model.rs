@@ -68,6 +68,10 @@ fn parse_service(project: &str, name: &str, value: &Value) -> Option<Service> {
             .filter(|(_, dependency)| dependency["condition"] == "service_completed_successfully")
             .map(|(name, _)| ServiceName::new(name))
             .collect(),
+        depends_on: entries(&value["depends_on"])
+            .filter(|(_, dependency)| dependency["required"] != false)
+            .map(|(name, _)| ServiceName::new(name))
+            .collect(),
         lives_in: lives_in(value),
     })
 }

@@ -42,6 +42,19 @@ async fn a_profile_that_a_running_service_belongs_to_is_switched_on() {
 }
 
 #[tokio::test]
+async fn what_reads_sees_the_profiles_that_an_update_works_on() {
+    let world = world(true);
+    let restock = world.restock().await;
+    let services = |value: &serde_json::Value| {
+        let services = value["services"].as_array().unwrap().iter();
+        services.map(|service| service["service"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(services(&restock.get("/api/apps/web/status").await.ok()), ["debug", "web"]);
+    let shown = restock.get("/api/apps/web").await.ok();
+    assert_eq!((shown["services"].as_array().unwrap().len(), &shown["state"]), (2, &json!("running")), "{shown}");
+}
+
+#[tokio::test]
 async fn a_profile_that_nothing_runs_of_is_neither_pulled_nor_started() {
     let world = world(false);
     let restock = world.restock().await;
