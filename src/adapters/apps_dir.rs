@@ -143,7 +143,7 @@ impl AppDir {
     }
 
     /// The values of the app's own variables, which no message may show: those of `.env` and other `*.env` files, and
-    /// those under `environment` of its Compose files. Best effort: what cannot be read has no values.
+    /// those of its `env_file`s, and those under `environment` of its Compose files. Best effort: what cannot be read has no values.
     pub fn secret_values(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut values = Vec::new();
@@ -152,9 +152,12 @@ impl AppDir {
             let Some(text) = read_small(&file) else { continue };
             if name.ends_with(".env") || name.starts_with(".env") {
                 values.extend(env_values(&text));
-            } else if name.ends_with(".yaml") || name.ends_with(".yml") {
-                let documents = serde_yaml::from_str::<serde_yaml::Value>(&text);
-                documents.iter().for_each(|document| collect_environment(document, false, &mut values));
+            } else if (name.ends_with(".yaml") || name.ends_with(".yml"))
+                && let Ok(document) = serde_yaml::from_str::<serde_yaml::Value>(&text)
+            {
+                collect_environment(&document, false, &mut values);
+                let files = env_files(&document).into_iter().filter_map(|file| read_small(&self.path.join(file)));
+                files.for_each(|text| values.extend(env_values(&text)));
             }
         }
         values
@@ -169,9 +172,47 @@ fn read_small(path: &Path) -> Option<String> {
     std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn env_values(text: &str) -> impl Iterator<Item = String> {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    lines.filter_map(|line| line.split_once('=')).map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
+/// Every text by which Compose might name a value of a file of variables: the value as it stands, without its comment,
+/// without its quotes. A line that is no assignment belongs to a value of several lines.
+fn env_values(text: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let assigned = line.split_once('=').filter(|(key, _)| is_variable(key));
+        let value = assigned.map_or(line, |(_, value)| value.trim());
+        let plain = value.split(" #").next().unwrap_or_default().trim();
+        let quoted = value.chars().next().filter(|quote| matches!(quote, '"' | '\''));
+        let quoted = quoted.and_then(|quote| value[1..].split(quote).next());
+        values.extend([value, plain, value.trim_matches(['"', '\''])].into_iter().chain(quoted).map(str::to_owned));
+    }
+    values
+}
+
+fn is_variable(key: &str) -> bool {
+    let name = key.trim().trim_start_matches("export ").trim();
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+/// The files that any key `env_file` of a Compose file names.
+fn env_files(value: &serde_yaml::Value) -> Vec<String> {
+    let inside = |value: &serde_yaml::Value| match value {
+        serde_yaml::Value::String(path) => vec![path.clone()],
+        serde_yaml::Value::Sequence(items) => {
+            let path =
+                |item: &serde_yaml::Value| Some(item.as_str().or_else(|| item.get("path")?.as_str())?.to_owned());
+            items.iter().filter_map(path).collect()
+        }
+        _ => Vec::new(),
+    };
+    match value {
+        serde_yaml::Value::Mapping(mapping) => {
+            let of = |(key, value): (&serde_yaml::Value, _)| {
+                if key.as_str() == Some("env_file") { inside(value) } else { env_files(value) }
+            };
+            mapping.iter().flat_map(of).collect()
+        }
+        serde_yaml::Value::Sequence(items) => items.iter().flat_map(env_files).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Collects the scalars below every key `environment`, whatever the document's shape.
@@ -195,8 +236,8 @@ fn collect_environment(value: &serde_yaml::Value, inside: bool, values: &mut Vec
 
 fn read_manifest(path: &Path) -> Option<Result<Manifest, String>> {
     let metadata = std::fs::metadata(path).ok()?;
-    if metadata.len() > MAX_FILE {
-        return Some(Err("manifest.json is larger than 1 MiB".into()));
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return Some(Err("manifest.json is no file, or larger than 1 MiB".into()));
     }
     let read = std::fs::read(path).map_err(|error| format!("manifest.json cannot be read: {error}"));
     Some(
@@ -271,10 +312,16 @@ mod tests {
                 "a/compose.yaml",
                 "services: {a: {environment: {P: hunter2, L: [x]}, image: nginx}, b: {environment: [\"Q=swordfish\"]}}",
             ),
-            ("a/.env", "# comment\nTOKEN=\"abc def\"\n"),
+            (
+                "a/.env",
+                "# comment\nTOKEN=\"abc def\" # spoken\nPIN=s3cret # my note\nKEY=\"begin\nMIIE+abc/part=\nend\"\n",
+            ),
+            ("a/override.yaml", "services: {a: {env_file: [{path: secrets.txt}]}, b: {env_file: more.txt}}"),
+            ("a/secrets.txt", "export A=one-of-a-list"),
+            ("a/more.txt", "B=the-only-one"),
         ]);
         let values = apps.find("a").unwrap().secret_values();
-        for value in ["hunter2", "swordfish", "abc def"] {
+        for value in ["hunter2", "swordfish", "abc def", "s3cret", "MIIE+abc/part=", "one-of-a-list", "the-only-one"] {
             assert!(values.iter().any(|known| known == value), "{value}");
         }
         assert!(!values.iter().any(|known| known == "nginx"));

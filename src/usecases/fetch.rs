@@ -47,6 +47,11 @@ pub(super) async fn fetch(
     let restock = &running.restock;
     let mut call = ProjectCall::new(&app.path);
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
+    if let Some(option) = named.iter().find(|name| name.as_str().starts_with('-')) {
+        // Compose would take it for one of its own.
+        let message = format!("`service`: the app has no service `{option}`");
+        return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(&app.name));
+    }
     let known = restock.store.references(&app.name).await?;
     let mut locks = running.image_locks(&known).await?;
     let digests = match &options.prepared {

@@ -10,8 +10,11 @@ use super::resolve::redactor;
 use crate::adapters::compose::ProjectCall;
 use crate::error::{Error, command_error};
 
-/// How many lines may wait for a slow reader before the oldest reader's pace is taken.
+/// How many lines may wait for a slow reader, besides those that were asked for at once.
 const BUFFER: usize = 1024;
+
+/// More lines than this are not kept for a reader, however many were asked for of however many services.
+const MOST_AT_ONCE: usize = 200_000;
 
 impl Restock {
     /// The last `tail` lines of each container, and with `follow` those to come until the receiver is dropped.
@@ -24,15 +27,25 @@ impl Restock {
             Err(error) => return Err(error.clone()),
         };
         self.engine.info().await?;
-        let (sender, receiver) = mpsc::channel(BUFFER);
+        let services = model.as_ref().as_ref().map_or(0, |model| model.project.services.len());
+        let asked_for = usize::try_from(tail).unwrap_or_default().saturating_mul(services);
+        let (sender, receiver) = mpsc::channel(BUFFER + asked_for.min(MOST_AT_ONCE));
         let stop = self.stopping.child_token();
         tokio::spawn(async move {
             let cancel = CancellationToken::new();
             let call = ProjectCall::new(&app.path);
+            let mut lost = 0_u64;
             let lines = compose.logs(&call, tail, follow, &cancel, |line| {
-                // A reader that is a thousand lines behind loses lines rather than stopping everybody's logs.
-                if sender.try_send(format!("{line}\n")).is_err() && sender.is_closed() {
-                    cancel.cancel();
+                if lost > 0
+                    && sender.try_send(format!("… {lost} lines are left out: the reader was too slow\n")).is_ok()
+                {
+                    lost = 0;
+                }
+                if lost > 0 || sender.try_send(format!("{line}\n")).is_err() {
+                    lost += 1;
+                    if sender.is_closed() {
+                        cancel.cancel();
+                    }
                 }
             });
             let mut lines = std::pin::pin!(lines);

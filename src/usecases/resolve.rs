@@ -102,6 +102,13 @@ impl Resolver {
 
 /// Asks Compose what the project contains.
 pub async fn config(compose: &Compose, app: &AppDir, call: &ProjectCall) -> Result<Model, Error> {
+    if !app.compose_file.is_file() {
+        // Compose would look for a project in the directories above.
+        let name = app.compose_file.file_name().unwrap_or_default().display();
+        return Err(
+            Error::new(Kind::BrokenApp, "invalid_compose_file", format!("{name} leads to no file")).app(&app.name)
+        );
+    }
     compose.config(call).await.map_err(|error| {
         let redactor = Redactor::new(app.secret_values(), &[app.name.as_str()]);
         config_error(&error, &redactor).app(&app.name)

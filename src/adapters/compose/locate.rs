@@ -86,6 +86,12 @@ pub struct Program {
     pub version: Version,
 }
 
+impl Program {
+    fn is_there(&self) -> bool {
+        self.docker.exists() && self.plugin.as_ref().is_none_or(|plugin| plugin.exists())
+    }
+}
+
 /// Finds the programs once, and again after they were missing.
 #[derive(Debug, Clone)]
 pub struct Locator {
@@ -107,7 +113,7 @@ impl Locator {
     /// The programs. A success is remembered while the program is there; a failure never is.
     pub async fn program(&self) -> Result<Arc<Program>, LocateError> {
         let mut found = self.found.lock().await;
-        if let Some(program) = found.as_ref().filter(|program| program.docker.exists()) {
+        if let Some(program) = found.as_ref().filter(|program| program.is_there()) {
             return Ok(program.clone());
         }
         *found = None;

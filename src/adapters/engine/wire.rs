@@ -82,6 +82,9 @@ impl<B> BodyOf for hyper::Request<B> {
     type Body = B;
 }
 
+/// How long a connection to a remote engine may be silent before it is asked whether the other end is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// A connection pool to one engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Wire {
@@ -99,7 +102,12 @@ impl Wire {
             builder
         };
         let unix = Arc::new(builder().build(hyperlocal::UnixConnector));
-        let tcp = Arc::new(builder().build(HttpConnector::new()));
+        let mut connector = HttpConnector::new();
+        // An engine whose machine lost its power never says so.
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE));
+        connector.set_keepalive_retries(Some(3));
+        let tcp = Arc::new(builder().build(connector));
         Self { host, unix, tcp }
     }
 
