@@ -142,17 +142,22 @@ pub async fn logout(State(http): State<Http>, headers: HeaderMap) -> Result<Resp
     Ok(with_cookie(&headers, "", 0))
 }
 
-/// Whether a login is needed, and whether this caller has it.
+/// Whether a login is needed.
 #[utoipa::path(get, path = "", tag = "access",
     responses((status = 200, description = "Who may ask", body = AuthStatus)))]
-pub async fn status(State(http): State<Http>, headers: HeaderMap) -> Result<Response, Failure> {
-    let user = match cookie_of(&headers) {
-        Some(cookie) => http.access.session(cookie).await?,
-        None => None,
-    };
-    let known = user.is_some() || key_of(&headers).is_some_and(|key| http.access.key(key).is_some());
-    let enabled = http.access.is_enabled();
-    Ok(json_of(&AuthStatus { enabled, authenticated: known || !enabled }))
+pub async fn status(State(http): State<Http>) -> Response {
+    json_of(&AuthStatus { enabled: http.access.is_enabled() })
+}
+
+/// Whether who sends these headers may know more than anybody.
+pub(super) async fn is_known(http: &Http, headers: &HeaderMap) -> Result<bool, Failure> {
+    if !http.access.is_enabled() || key_of(headers).is_some_and(|key| http.access.key(key).is_some()) {
+        return Ok(true);
+    }
+    match cookie_of(headers) {
+        Some(cookie) => Ok(http.access.session(cookie).await?.is_some()),
+        None => Ok(false),
+    }
 }
 
 fn with_cookie(headers: &HeaderMap, value: &str, max_age: u64) -> Response {

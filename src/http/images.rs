@@ -14,6 +14,7 @@ use super::document::{Conflict, NotFound, Unavailable};
 use super::keys::{NoKeys, PortainerKeys};
 use super::params::{Body, Name, Query};
 use super::problem::{Failure, json_of};
+use super::reply::detached;
 use super::router::Http;
 use crate::domain::freshness::Status;
 use crate::domain::image::ImageReference;
@@ -76,7 +77,8 @@ pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response
 #[utoipa::path(post, path = "", tag = "images",
     responses((status = 200, description = "`updating`", body = Word), NotFound, Conflict, Unavailable))]
 pub async fn update(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    let ticket = http.restock.start_container_update(&id.0, Default::default()).await?;
+    let restock = http.restock.clone();
+    let ticket = detached(async move { restock.start_container_update(&id.0, Default::default()).await }).await?;
     tracing::debug!(job.id = %ticket.id(), "updating");
     Ok(json_of(&UPDATING))
 }
@@ -148,7 +150,8 @@ async fn start_group(http: &Http, image: &str) -> Result<Response, Failure> {
     let snapshot = http.restock.snapshot().await?;
     let members = by_reference(&snapshot).remove(&image).ok_or_else(|| Failure::from(no_such_container()))?;
     let members = members.into_iter().cloned().collect();
-    http.restock.start_group_update(image, members).await?;
+    let restock = http.restock.clone();
+    detached(async move { restock.start_group_update(image, members).await }).await?;
     Ok(json_of(&UPDATING))
 }
 

@@ -25,8 +25,6 @@ pub struct Toggled {
 pub struct AuthStatus {
     /// Whether a session or a key is needed.
     pub enabled: bool,
-    /// Whether this caller has one, or needs none.
-    pub authenticated: bool,
 }
 
 /// A container's freshness in Portainer's shape.
