@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
 use super::pull::pull;
-use super::update_container::ContainerOptions;
+use super::update_container::{ContainerOptions, Pull};
 use crate::domain::container::Container;
 use crate::domain::image::ImageReference;
 use crate::domain::job::{Job, JobId, JobResult, Kind, Outcome, State, Step, Target};
@@ -96,11 +96,15 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     let started = Instant::now();
     let restock = &running.restock;
     let (of_apps, alone): (Vec<_>, Vec<_>) = members.iter().partition(|container| container.compose.is_some());
+    let mut pull_each = Pull::Always;
     if !alone.is_empty() {
         running.step(Step::Pull).await?;
         let authfile = alone.iter().find_map(|container| container.authfile.as_deref());
         let _lock = running.image_locks(&[image.canonical()].into()).await?;
         pull(running, image, authfile).await?;
+        if let Some(pulled) = restock.engine.image(&image.canonical()).await? {
+            pull_each = Pull::UnlessItIs(pulled.id);
+        }
     }
     running.handle.begin_touching()?;
     let mut failures = Vec::new();
@@ -112,9 +116,9 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
         }
         Err(error) => failures.push(format!("{name}: {error}")),
     };
-    let pulled = ContainerOptions { pulled: true, ..ContainerOptions::default() };
+    let options = ContainerOptions { pull: pull_each, ..ContainerOptions::default() };
     for container in alone {
-        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, pulled.clone())).await;
+        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, options.clone())).await;
         note(&container.name, ended);
     }
     let mut apps = BTreeSet::new();

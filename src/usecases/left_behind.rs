@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::context::Restock;
-use super::update_container::{ContainerOptions, Follow};
+use super::update_container::{ContainerOptions, Follow, Pull};
 use crate::domain::container::Container;
 
 /// How long a container may take to stop, where it does not say otherwise itself: what the Docker CLI gives it.
@@ -92,9 +92,9 @@ impl Restock {
             return Err("it belongs to a Compose project or a systemd unit".into());
         }
         let options = ContainerOptions {
+            pull: Pull::Never,
             no_rollback: true,
             follows: Some(Follow { old_id: old.id.clone(), new_id: new.id.clone() }),
-            ..ContainerOptions::default()
         };
         let ended = self.run_to_end(|| self.start_container_update(&container.id, options.clone())).await;
         match ended.map(|job| job.error) {

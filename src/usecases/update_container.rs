@@ -16,7 +16,7 @@ use crate::adapters::store::container_owner;
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::group::find_container;
-use crate::domain::image::ImageReference;
+use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{JobResult, Kind, Outcome, ServiceChange, Step, Target};
 use crate::domain::plan::{SkipReason, Skipped, runs};
 use crate::error::{Error, Kind as ErrorKind};
@@ -24,12 +24,23 @@ use crate::error::{Error, Kind as ErrorKind};
 /// What the caller of a container's update can choose.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerOptions {
-    /// Its image has just been pulled.
-    pub pulled: bool,
+    pub pull: Pull,
     /// Leave a failed update as it is: the old container stays, stopped and under another name.
     pub no_rollback: bool,
     /// Make it again also when its image is the same, because another container was.
     pub follows: Option<Follow>,
+}
+
+/// Whether an image is pulled before a container is compared with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pull {
+    #[default]
+    Always,
+    /// It has just been pulled, and was this one; it is pulled again if the reference has been moved since, as by the
+    /// rollback of another container.
+    UnlessItIs(ImageId),
+    /// What is here counts.
+    Never,
 }
 
 /// A container whose namespaces others live in, and the one that has taken its place.
@@ -127,7 +138,12 @@ async fn update(
         Err(_) => return Ok(skip(SkipReason::ImageId)),
     };
     let lock = running.image_locks(&[parsed.canonical()].into()).await?;
-    if !options.pulled && options.follows.is_none() {
+    let is_here = match &options.pull {
+        Pull::Always => false,
+        Pull::UnlessItIs(id) => restock.engine.image(reference).await?.is_some_and(|image| image.id == *id),
+        Pull::Never => true,
+    };
+    if !is_here {
         running.step(Step::Pull).await?;
         pull(running, &parsed, container.authfile.as_deref()).await?;
     }

@@ -164,6 +164,8 @@ impl CredentialStore {
     fn read(&self, path: &Path) -> Result<Option<Arc<DockerConfig>>, String> {
         // The version is taken before reading: what is written in between is noticed the next time.
         let version = match std::fs::metadata(path) {
+            // A pipe would never end.
+            Ok(metadata) if !metadata.is_file() => return Err("is no file".to_owned()),
             Ok(metadata) if metadata.len() > MAX_FILE => return Err("is too large".to_owned()),
             Ok(metadata) => Version {
                 inode: metadata.ino(),

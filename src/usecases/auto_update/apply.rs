@@ -18,12 +18,12 @@ use crate::usecases::context::Restock;
 use crate::usecases::jobs::Running;
 use crate::usecases::pull::pull;
 use crate::usecases::update_app::{Prepared, UpdateOptions};
-use crate::usecases::update_container::ContainerOptions;
+use crate::usecases::update_container::{ContainerOptions, Pull};
 
 /// What is updated as one, with the places of its containers in the report.
 enum Unit {
     App { name: AppName, options: UpdateOptions, places: Vec<usize> },
-    Container { id: String, rollback: bool, place: usize },
+    Container { id: String, options: ContainerOptions, place: usize },
 }
 
 /// Applies what is newer, and notes in the report what became of it.
@@ -81,7 +81,10 @@ async fn pull_each_once(
         match outcome {
             Ok(Some(image)) => drop(pulled.insert(reference, image)),
             Ok(None) => {}
-            Err(error) => drop(failed.insert(reference, error)),
+            Err(error) => {
+                tracing::warn!(%error, "what follows this image stays as it is");
+                failed.insert(reference, error);
+            }
         }
     }
     (pulled, failed)
@@ -115,8 +118,11 @@ fn units(
     for place in newer {
         match &marks.marked[*place] {
             Marked { service: Some((app, _)), .. } => apps.entry(app).or_default().push(*place),
-            Marked { container, .. } => {
-                units.push(Unit::Container { id: container.id.clone(), rollback, place: *place });
+            marked => {
+                let here = pulled.get(&canonical(marked)).cloned();
+                let pull = if marked.local { Pull::Never } else { here.map_or(Pull::Always, Pull::UnlessItIs) };
+                let options = ContainerOptions { pull, no_rollback: !rollback, follows: None };
+                units.push(Unit::Container { id: marked.container.id.clone(), options, place: *place });
             }
         }
     }
@@ -140,8 +146,7 @@ async fn run(restock: &Arc<Restock>, unit: &Unit) -> Result<Job, Error> {
         Unit::App { name, options, .. } => {
             restock.run_to_end(|| restock.start_update(name.as_str(), options.clone())).await
         }
-        Unit::Container { id, rollback, .. } => {
-            let options = ContainerOptions { pulled: true, no_rollback: !rollback, follows: None };
+        Unit::Container { id, options, .. } => {
             restock.run_to_end(|| restock.start_container_update(id, options.clone())).await
         }
     }

@@ -151,15 +151,14 @@ async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Err
     let restock = &running.restock;
     running.step(Step::Snapshot).await?;
     let marks = restock.marks(&options.scope).await?;
+    // Registries' and jobs' failures are told where they happen.
+    marks.errors.iter().for_each(|error| tracing::warn!("auto-update: {error}"));
     running.step(Step::Plan).await?;
     let verdicts = running.unless_cancelled(restock.judge(&marks)).await?;
     restock.announce_waiting(&marks, &verdicts).await?;
     let mut report = first_report(&marks, &verdicts);
     super::apply::apply(running, options, &marks, &verdicts, &mut report).await?;
     restock.forget_old_images().await;
-    for error in &report.errors {
-        tracing::warn!("auto-update: {error}");
-    }
     let outcome = if report.any(Updated::Failed) {
         Outcome::Failed
     } else if report.any(Updated::RolledBack) {
