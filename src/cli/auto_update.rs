@@ -45,6 +45,7 @@ pub async fn auto_update(restock: &Arc<Restock>, args: &AutoUpdateArgs, as_json:
 }
 
 async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs, voice: &Voice) -> Result<PassReport, Problem> {
+    restock.freshness.learn_insecure(&restock.engine).await;
     if args.dry_run {
         return Ok(restock.dry_pass(&Scope::Everything).await?);
     }

@@ -91,7 +91,6 @@ async fn look_around(restock: Arc<Restock>) {
     if told {
         tracing::info!("the Docker engine answers");
     }
-    restock.freshness.learn_insecure(&restock.engine).await;
     tokio::join!(restock.clone().keep_settling(), restock.watch_engine());
 }
 

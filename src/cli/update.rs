@@ -33,6 +33,9 @@ pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) ->
         return none_there(restock, as_json);
     }
     let voice = Voice::new(as_json);
+    if args.dry_run {
+        restock.freshness.learn_insecure(&restock.engine).await;
+    }
     let work = apps.into_iter().map(|app| update_one(restock, app, args, &voice));
     let concurrency = restock.limits.concurrency.max(1);
     let work = futures_util::stream::iter(work).buffer_unordered(concurrency).collect::<Vec<_>>();

@@ -85,7 +85,7 @@ impl Freshness {
     pub async fn learn_insecure(&self, engine: &Engine) {
         match engine.insecure_registries().await {
             Ok(registries) => self.registry.set_insecure(registries.iter().collect()),
-            Err(error) => tracing::warn!(%error, "the engine's insecure registries are not known"),
+            Err(error) => tracing::debug!(%error, "the engine's insecure registries are not known"),
         }
     }
 

@@ -75,6 +75,8 @@ impl Restock {
     pub async fn watch_engine(&self) {
         let watch = async {
             loop {
+                // An engine that comes back may have other settings.
+                self.freshness.learn_insecure(&self.engine).await;
                 if let Err(error) = self.engine.watch(|| self.heard()).await {
                     tracing::debug!(%error, "the engine's events are not heard");
                 }
