@@ -32,10 +32,17 @@ pub fn json(value: &impl Serialize) {
     }
 }
 
+/// Columns below which a table is not squeezed into the terminal: a letter a line helps nobody.
+const NARROWEST: u16 = 20;
+
 /// A table without lines, as wide as the terminal.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    // Some terminals do not know their width, and say 0.
+    if table.width().is_some_and(|width| width < NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     table
 }
 

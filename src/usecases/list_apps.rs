@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use super::context::Restock;
 use super::freshness::Ask;
 use super::policies::{AppPolicy, policy_of};
-use super::resolve::{containers_of, of_directory};
+use super::resolve::{check_directory, containers_of, of_directory};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::Model;
 use crate::domain::app::AppState;
@@ -26,6 +26,8 @@ pub struct App {
     pub model: Result<Model, Error>,
     /// The containers of the project, or of the directory where the project is broken.
     pub containers: Vec<Container>,
+    /// Why nothing can be done with it, when its containers were made from another directory.
+    pub foreign: Option<String>,
 }
 
 /// An app, with what is known besides its files and containers.
@@ -105,7 +107,8 @@ impl Restock {
             Ok(model) => state(&model.project, &containers),
             Err(_) => AppState::Broken,
         };
-        Ok(App { dir, state, model, containers })
+        let foreign = check_directory(&dir, &containers).err().map(|error| error.to_string());
+        Ok(App { dir, state, model, containers, foreign })
     }
 }
 

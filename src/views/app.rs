@@ -65,7 +65,7 @@ impl From<&SeenApp> for AppView {
             name: app.dir.name.clone(),
             project: project.map(|project| project.name.clone()),
             state: app.state,
-            error: broken.or(mistakes).or_else(|| app.dir.manifest_volumes().err()),
+            error: broken.or(mistakes).or_else(|| app.dir.manifest_volumes().err()).or_else(|| app.foreign.clone()),
             services: services(app),
             status: seen.status,
             auto_update: seen.policy.auto_update,
