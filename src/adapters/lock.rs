@@ -249,10 +249,11 @@ mod tests {
     async fn a_lock_that_is_let_go_in_time_is_waited_for() {
         let (_dir, locks) = locks();
         let held = locks.images(&set(&["a"]), Duration::ZERO).await.unwrap();
-        let waiting = tokio::spawn(async move { locks.images(&set(&["a", "b"]), Duration::from_secs(20)).await });
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        let both = set(&["a", "b"]);
+        let mut waiting = std::pin::pin!(locks.images(&both, Duration::from_secs(20)));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
         drop(held);
-        assert!(waiting.await.unwrap().unwrap().covers(&set(&["a", "b"])));
+        assert!(waiting.await.unwrap().covers(&both));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ pub mod compose;
 pub mod engine;
 pub mod lock;
 pub mod notifier;
+pub mod own_container;
 pub mod registry;
 pub mod store;
 pub mod systemd;

@@ -1,6 +1,7 @@
 //! Puts the program together from its settings.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
@@ -10,6 +11,7 @@ use crate::adapters::compose::Locator;
 use crate::adapters::engine::Engine;
 use crate::adapters::lock::Locks;
 use crate::adapters::notifier::Notifier;
+use crate::adapters::own_container::own_container;
 use crate::adapters::registry::{Registry, RegistryOptions};
 use crate::adapters::store::Store;
 use crate::adapters::systemd::Systemd;
@@ -66,5 +68,6 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             Pace::default(),
         ),
         systemd: Systemd::new(settings.dbus.clone()),
+        own_container: own_container(Path::new("/proc/self/mountinfo")),
     }))
 }

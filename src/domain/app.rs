@@ -109,15 +109,10 @@ pub enum AppState {
     Broken,
 }
 
+/// The word that JSON has for it.
 impl fmt::Display for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::Partial => "partial",
-            Self::Stopped => "stopped",
-            Self::Absent => "absent",
-            Self::Broken => "broken",
-        })
+        self.serialize(f)
     }
 }
 

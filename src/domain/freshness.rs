@@ -25,16 +25,10 @@ pub enum Status {
     Error,
 }
 
+/// The word that JSON has for it.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Updated => "updated",
-            Self::Outdated => "outdated",
-            Self::Skipped => "skipped",
-            Self::Processing => "processing",
-            Self::Preparing => "preparing",
-            Self::Error => "error",
-        })
+        self.serialize(f)
     }
 }
 

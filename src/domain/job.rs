@@ -60,18 +60,10 @@ pub enum Kind {
     ImageChange,
 }
 
+/// The word that JSON has for it.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Update => "update",
-            Self::Rollback => "rollback",
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::Check => "check",
-            Self::AutoUpdate => "auto_update",
-            Self::ContainerUpdate => "container_update",
-            Self::ImageChange => "image_change",
-        })
+        self.serialize(f)
     }
 }
 
@@ -165,26 +157,10 @@ pub enum Outcome {
     Done,
 }
 
-impl Outcome {
-    /// Whether the caller got what was asked for.
-    pub fn is_success(self) -> bool {
-        matches!(self, Self::Updated | Self::Unchanged | Self::Pulled | Self::Pending | Self::Done)
-    }
-}
-
+/// The word that JSON has for it.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Pulled => "pulled",
-            Self::Pending => "pending",
-            Self::RolledBack => "rolled_back",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Interrupted => "interrupted",
-            Self::Done => "done",
-        })
+        self.serialize(f)
     }
 }
 

@@ -30,15 +30,10 @@ impl Event {
     pub const CHOICES: [Self; 4] = [Self::Found, Self::Updated, Self::RolledBack, Self::Failed];
 }
 
+/// The word that JSON has for it.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Found => "found",
-            Self::Updated => "updated",
-            Self::RolledBack => "rolled_back",
-            Self::Failed => "failed",
-            Self::Test => "test",
-        })
+        self.serialize(f)
     }
 }
 

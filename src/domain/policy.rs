@@ -37,13 +37,10 @@ impl FromStr for Policy {
     }
 }
 
+/// The word that JSON has for it.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Registry => "registry",
-            Self::Local => "local",
-            Self::Disabled => "disabled",
-        })
+        self.serialize(f)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What every use case works with.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +64,8 @@ pub struct Parts {
     pub freshness: Freshness,
     pub notifying: Notifying,
     pub systemd: Systemd,
+    /// The container this process runs in, if it runs in one.
+    pub own_container: Option<String>,
 }
 
 /// The service's parts. Cheap to share.
@@ -93,7 +94,7 @@ impl Restock {
     /// Puts the parts together; contacts nothing.
     pub fn new(parts: Parts) -> Arc<Self> {
         let events = Events::new();
-        let Parts { limits, apps, engine, locator, store, locks, freshness, notifying, systemd } = parts;
+        let Parts { limits, apps, engine, locator, store, locks, freshness, notifying, systemd, own_container } = parts;
         Arc::new(Self {
             freshness,
             notifying,
@@ -102,7 +103,7 @@ impl Restock {
             inventory: Inventory::default(),
             metrics: Metrics::default(),
             jobs: Jobs::default(),
-            own_container: own_container(Path::new("/proc/self/mountinfo")),
+            own_container,
             stopping: CancellationToken::new(),
             limits,
             apps,
@@ -122,29 +123,5 @@ impl Restock {
     /// Whether `container` is the one this process runs in.
     pub fn is_self(&self, container: &Container) -> bool {
         self.own_container.as_deref() == Some(container.id.as_str())
-    }
-}
-
-/// The engine mounts `/etc/hostname` and its like from a directory named after the container.
-fn own_container(mountinfo: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(mountinfo).ok()?;
-    let lines = text.lines().filter(|line| line.contains(" /etc/hostname ") || line.contains(" /etc/resolv.conf "));
-    let mut words = lines.flat_map(|line| line.split(['/', ' ']));
-    words.find(|word| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit())).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_own_container_is_read_from_its_mounts() {
-        let id = "a1".repeat(32);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let line = format!("1 2 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/sda rw\n");
-        std::fs::write(file.path(), line).unwrap();
-        assert_eq!(own_container(file.path()), Some(id));
-        std::fs::write(file.path(), "1 2 8:1 / / rw - ext4 /dev/sda rw\n").unwrap();
-        assert_eq!(own_container(file.path()), None);
     }
 }

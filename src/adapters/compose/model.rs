@@ -1,6 +1,6 @@
 //! The reply of `docker compose config --format json`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -156,15 +156,6 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-/// References that a project's services have, each once.
-pub fn references(project: &Project) -> BTreeMap<&str, Vec<&ServiceName>> {
-    let mut references: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (name, service) in &project.services {
-        references.entry(service.image.as_str()).or_default().push(name);
-    }
-    references
 }
 
 #[cfg(test)]

@@ -78,11 +78,6 @@ impl Engine {
         Ok(Self { wire, docker })
     }
 
-    /// The connection itself, for what is passed through unchanged.
-    pub fn wire(&self) -> &Wire {
-        &self.wire
-    }
-
     /// Asks for the engine's version: the cheapest proof that it lives and answers.
     pub async fn info(&self) -> Result<EngineInfo, EngineError> {
         let value = self.wire.json(Method::GET, "/version", None, PING_DEADLINE).await?;

@@ -88,6 +88,22 @@ async fn a_registry_that_does_not_answer_fails_its_own_containers_only() {
 }
 
 #[tokio::test]
+async fn who_reads_is_answered_while_a_check_hangs_on_a_dead_registry() {
+    let hanging = Fake::start(|_| Answer::index().after(std::time::Duration::from_secs(600))).await;
+    let world = World::new();
+    world.app("web").service("web", &format!("{}/web:1", hanging.name())).running();
+    let restock = world.restock().await;
+    let check = tokio::spawn(restock.get("/api/apps/web/status?force=true").into_future());
+    until("the question", async || !hanging.seen().is_empty()).await;
+    for path in ["/api/apps", "/api/apps/web", "/api/apps/web/status", "/api/images", "/metrics"] {
+        let reply = crate::world::soon(path, restock.get(path).into_future()).await;
+        assert_eq!(reply.status, 200, "{path}");
+    }
+    assert!(!check.is_finished());
+    check.abort();
+}
+
+#[tokio::test]
 async fn what_cannot_be_followed_is_an_error_that_says_how_to_write_it() {
     let world = World::new();
     world.app("web").service("short", "web:1").service("bare", "registry.test/web").running();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{WEB, World};
+use crate::world::{Options, WEB, World};
 
 async fn refused(world: &World, status: u16, code: &str) -> Value {
     let restock = world.restock().await;
@@ -84,6 +84,8 @@ async fn containers_of_another_directory_s_project_are_left_alone() {
     for verb in ["up", "down"] {
         restock.post(&format!("/api/apps/web/{verb}")).await.problem(409, "foreign_project");
     }
+    let shown = restock.get("/api/apps/web").await.ok();
+    assert!(shown["error"].as_str().unwrap().contains("another directory"), "{shown}");
     assert!(world.engine.container("web-web-1").is_some());
 }
 
@@ -111,4 +113,16 @@ async fn a_manifest_that_names_no_volume_is_422() {
     world.engine.publish(WEB, "web new");
     refused(&world, 422, "invalid_manifest").await;
     assert!(world.engine.things(|things| things.volumes.is_empty()));
+}
+
+#[tokio::test]
+async fn an_app_that_contains_restock_is_409_and_half_a_project_never_happens() {
+    let world = World::with_new_web();
+    let own_container = Some(world.engine.container("web-web-1").unwrap().id);
+    let restock = world.restock_with(Options { own_container, ..Options::default() }).await;
+    for path in ["/api/apps/web/update", "/api/apps/web/up", "/api/apps/web/down"] {
+        let problem = restock.post(path).await.problem(409, "contains_restock");
+        assert!(problem["hint"].as_str().unwrap().contains("from outside"), "{problem}");
+    }
+    assert!(world.docker.verbs("web").iter().all(|verb| verb == "config"));
 }

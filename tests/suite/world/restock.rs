@@ -40,6 +40,8 @@ pub struct Options {
     pub docker_api: DockerApi,
     /// The key `notify` of the file of options.
     pub notify: Value,
+    /// The container that Restock runs in.
+    pub own_container: Option<String>,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             window: None,
             docker_api: DockerApi::Full,
             notify: Value::Null,
+            own_container: None,
         }
     }
 }
@@ -91,6 +94,7 @@ impl Service {
                 Pace { first: Duration::from_millis(20), ..Pace::default() },
             ),
             systemd: Systemd::new(settings.dbus.clone()),
+            own_container: options.own_container,
             store: store.clone(),
         });
         let login = options.login.map(|(user, password)| (user.to_owned(), Secret::new(password)));
