@@ -63,7 +63,9 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
 
     running.step(Step::Pull).await?;
     let (fetched, locks) = fetch(running, app, &compose, options, &everything).await?;
-    let containers = containers_of(&fetched.model.project, &everything);
+    // The pull may have taken long: somebody may have stopped or paused something meanwhile.
+    let containers = containers_of(&fetched.model.project, &restock.engine.containers().await?);
+    check_containers(restock, app, &containers)?;
 
     running.step(Step::Plan).await?;
     let project = &fetched.model.project;

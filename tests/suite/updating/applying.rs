@@ -164,3 +164,17 @@ async fn a_one_shot_that_has_exited_with_zero_is_fine() {
     assert_eq!((&result["outcome"], &result["services"][0]["service"]), (&json!("updated"), &json!("init")));
     assert_eq!(calls_that_change(&world), [UP]);
 }
+
+#[tokio::test]
+async fn what_is_stopped_during_the_pull_is_not_started_again() {
+    let world = World::with_new_web();
+    world.docker.on("web", "pull", "wait_for web");
+    let restock = world.restock().await;
+    let job = restock.start_update("web").await;
+    world.docker.called("web", "pull").await;
+    world.engine.change("web-web-1", |container| container.state = "exited".into());
+    world.docker.allow("web");
+    assert_eq!(restock.finished(&job).await["outcome"], "updated");
+    let container = world.engine.container("web-web-1").unwrap();
+    assert_eq!((container.image_id, container.state.as_str()), (image_id("web new"), "created"));
+}
