@@ -51,7 +51,8 @@ pub struct RegistryOptions {
     pub request_timeout: Duration,
     /// The time for one question, with waiting for others, for a helper, for a token and for redirects.
     pub question_timeout: Duration,
-    /// Requests to one host at the same time.
+    /// Requests to one host at the same time. Fewer make a check of hundreds of images wait for round trips; those of
+    /// registries that speak HTTP/2 share one connection anyway.
     pub host_concurrency: usize,
 }
 
@@ -68,7 +69,7 @@ impl RegistryOptions {
             certs_dir: "/etc/docker/certs.d".into(),
             request_timeout: Duration::from_secs(15),
             question_timeout: Duration::from_secs(90),
-            host_concurrency: 32,
+            host_concurrency: 100,
         }
     }
 }
