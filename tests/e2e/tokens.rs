@@ -48,7 +48,10 @@ impl Tokens {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/token", get(give)).with_state(tokens.clone());
+        // The engine tries OAuth 2's way first. Its body has to be read: otherwise the connection is closed under the
+        // question that comes next on it.
+        let route = get(give).post(|_: String| async { StatusCode::METHOD_NOT_ALLOWED });
+        let router = Router::new().route("/token", route).with_state(tokens.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
