@@ -12,8 +12,9 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::error::EngineError;
+use super::host::DockerHost;
 use super::parse;
-use super::wire::{DockerHost, HEAD_DEADLINE, Wire};
+use super::wire::{HEAD_DEADLINE, Wire};
 use crate::domain::app::ProjectName;
 use crate::domain::container::{Container, LocalImage, Vitals};
 use crate::domain::image::{ImageId, ImageReference};

@@ -2,17 +2,20 @@
 //!
 //! Lists and inspections are read leniently from JSON: bollard's typed models refuse a whole list for one word they do
 //! not know (its enums are closed), and a container in an unknown state must not hide the others. Everything else goes
-//! through bollard, over the same connection.
+//! through bollard, over the same wire.
 
 mod change;
 mod client;
+mod connection;
 mod error;
+mod host;
 mod parse;
 mod pass;
 mod wire;
 
 pub use change::PullEvent;
 pub use client::{Engine, EngineInfo};
+pub use connection::Carried;
 pub use error::EngineError;
+pub use host::{DockerHost, DockerHostError};
 pub use pass::Passed;
-pub use wire::{DockerHost, DockerHostError, Wire};

@@ -4,11 +4,11 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 
 use super::client::Engine;
+use super::connection::Carried;
 use super::error::EngineError;
 use super::wire::HEAD_DEADLINE;
 
@@ -34,7 +34,7 @@ impl Engine {
         &self,
         passed: Passed,
         body: Option<(&'static str, impl Stream<Item = Result<Bytes, E>> + Send + 'static)>,
-    ) -> Result<Response<Incoming>, EngineError>
+    ) -> Result<Response<Carried>, EngineError>
     where
         E: std::error::Error + Send + Sync + 'static,
     {
@@ -49,7 +49,7 @@ impl Engine {
         if let Some(body_type) = body_type {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(body_type));
         }
-        let answer = self.wire.send(request);
+        let answer = self.wire.carry(request);
         if !passed.is_quick {
             return answer.await;
         }

@@ -5,12 +5,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::query::Query;
 use super::relay;
 use super::table::{Found, Route, find, is_engine_path, refusal};
-use crate::adapters::engine::Passed;
+use crate::adapters::engine::{Carried, Passed};
 use crate::config::DockerApi;
 use crate::error::{Error, Kind};
 use crate::http::auth::Caller;
@@ -69,7 +69,7 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
 /// The engine's answer for the client; `after` comes when the last message of a stream is here or the client is gone.
 fn response<F>(
     route: Route,
-    answer: axum::http::Response<Incoming>,
+    answer: axum::http::Response<Carried>,
     after: impl FnOnce(Vec<String>) -> F + Send + 'static,
 ) -> Response
 where

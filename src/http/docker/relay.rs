@@ -4,12 +4,13 @@ use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
+
+use crate::adapters::engine::Carried;
 
 /// A message is a line of a few hundred bytes; what is longer is none, and is not held back.
 const LONGEST_MESSAGE: usize = 1 << 20;
@@ -19,7 +20,7 @@ const LONGEST_MESSAGE: usize = 1 << 20;
 /// When the client goes away the engine is left at once. In either case `after` comes next, with the names that an archive
 /// has brought, and then the stream ends.
 pub fn messages<F>(
-    body: Incoming,
+    body: Carried,
     after: impl FnOnce(Vec<String>) -> F + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, Infallible>>
 where
@@ -38,7 +39,7 @@ where
     ReceiverStream::new(receiver)
 }
 
-async fn pass_on(mut body: Incoming, client: &mpsc::Sender<Result<Bytes, Infallible>>, loaded: &mut Vec<String>) {
+async fn pass_on(mut body: Carried, client: &mpsc::Sender<Result<Bytes, Infallible>>, loaded: &mut Vec<String>) {
     let mut begun = BytesMut::new();
     let rest = loop {
         match body.frame().await {
