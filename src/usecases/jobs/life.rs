@@ -1,0 +1,130 @@
+//! A job's life: its work in a task of its own, and its one end.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::handle::{Handle, Phase};
+use super::lock_of;
+use super::running::Running;
+use crate::adapters::lock::JobLock;
+use crate::domain::job::{Job, JobResult, Outcome, State};
+use crate::error::{self, Error};
+use crate::usecases::context::Restock;
+use crate::usecases::ending::UNSETTLED;
+
+impl Restock {
+    pub(super) fn spawn_job<W, F>(self: &Arc<Self>, job: Job, lock: JobLock, phase: Phase, work: W) -> Arc<Handle>
+    where
+        W: FnOnce(Arc<Running>) -> F + Send + 'static,
+        F: Future<Output = Result<JobResult, Error>> + Send + 'static,
+    {
+        let resumed = phase == Phase::Touching;
+        let handle = Arc::new(Handle {
+            id: job.id.clone(),
+            kind: job.kind,
+            target: job.target.clone(),
+            state: watch::channel(job.clone()).0,
+            cancel: CancellationToken::new(),
+            phase: Mutex::new(phase),
+        });
+        lock_of(&self.jobs.running).insert(job.id.clone(), handle.clone());
+        let span = tracing::info_span!("job", job.id = %job.id, job.kind = %job.kind, target = job.target.name());
+        let running = Arc::new(Running { restock: self.clone(), handle: handle.clone(), lock });
+        self.jobs.tracker.spawn(
+            async move {
+                let started = Instant::now();
+                tracing::info!("job started");
+                running.restock.events.tell(Some(&job.id), "job", serde_json::json!(job));
+                // A panic in the work is a failed job, never one that is forgotten.
+                let worked = tokio::spawn(work(running.clone()).in_current_span()).await.unwrap_or_else(|panic| {
+                    Err(Error::new(error::Kind::Internal, "panic", format!("the job broke off: {panic}")))
+                });
+                match worked {
+                    Err(error) if error.code == UNSETTLED || resumed && error.may_pass() => {
+                        postpone(running, job, &error);
+                    }
+                    worked => end(running, job, worked, started.elapsed()).await,
+                }
+            }
+            .instrument(span),
+        );
+        handle
+    }
+}
+
+async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Error>, took: Duration) {
+    let handle = running.handle.clone();
+    job.state = State::Finished;
+    job.step = handle.job().step;
+    job.finished_at = Some(Timestamp::now());
+    match worked {
+        Ok(result) => {
+            tracing::info!(outcome = %result.outcome, duration_ms = took.as_millis(), "job finished");
+            job.outcome = Some(result.outcome);
+            job.result = Some(result);
+        }
+        Err(error) => {
+            let attempt = error.attempt.clone();
+            job.outcome = Some(match &attempt {
+                Some(attempt) => attempt.outcome,
+                None if error.code == "cancelled" => Outcome::Cancelled,
+                None => Outcome::Failed,
+            });
+            tracing::warn!(
+                outcome = ?job.outcome,
+                code = error.code,
+                error = %error,
+                command = error.command,
+                stderr = error.stderr,
+                duration_ms = took.as_millis(),
+                "job finished without success"
+            );
+            job.result = attempt.map(|attempt| JobResult {
+                services: attempt.services,
+                ..JobResult::of(job.id.clone(), attempt.outcome, took)
+            });
+            job.error = Some(error.to_job_error());
+        }
+    }
+    let restock = running.restock.clone();
+    restock.metrics.ended(job.kind, job.outcome.unwrap_or(Outcome::Failed), took);
+    // Before its end is written down: killed in between, people are told twice rather than never.
+    restock.announce(&job).await;
+    if let Err(error) = restock.store.finish(&job).await {
+        // The next start finds the job unfinished and settles it.
+        tracing::error!(error = %error, "the end of the job could not be written down");
+    }
+    let_go(running);
+    restock.events.tell(Some(&job.id), "result", serde_json::json!(job));
+    handle.state.send_replace(job);
+}
+
+/// Leaves an interrupted job as it was found. Only who waits for it here is told that it has ended.
+fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
+    tracing::warn!(code = error.code, %error, "the interrupted job cannot be settled yet");
+    let handle = running.handle.clone();
+    job.state = State::Finished;
+    job.outcome = Some(Outcome::Interrupted);
+    job.error = Some(error.to_job_error());
+    let restock = running.restock.clone();
+    let_go(running);
+    handle.state.send_replace(job);
+    if error.code == UNSETTLED {
+        tokio::spawn(restock.keep_settling());
+    }
+}
+
+/// The lock goes before anybody is told, so that who asks again at once is not refused.
+fn let_go(running: Arc<Running>) {
+    let (restock, id) = (running.restock.clone(), running.handle.id.clone());
+    // Nobody but this task has the lock any more, and its children have ended.
+    if let Some(running) = Arc::into_inner(running) {
+        running.lock.release();
+    }
+    lock_of(&restock.jobs.running).remove(&id);
+}

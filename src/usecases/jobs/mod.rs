@@ -1,0 +1,56 @@
+//! Jobs that run: they belong to the service, not to the request that asked for them.
+
+mod handle;
+mod life;
+mod running;
+mod start;
+mod wait;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+pub(super) use handle::cancelled;
+pub use handle::{Handle, Ticket};
+pub use running::Running;
+pub use wait::no_such_job;
+
+use crate::domain::job::{Job, JobId, Target};
+
+/// How often what another process does to a job is looked for.
+const POLL: Duration = Duration::from_millis(150);
+
+/// The jobs of this process.
+#[derive(Default)]
+pub struct Jobs {
+    running: Mutex<HashMap<JobId, Arc<Handle>>>,
+    tracker: TaskTracker,
+}
+
+impl Jobs {
+    /// The running jobs of this process.
+    pub fn running(&self) -> Vec<Job> {
+        lock_of(&self.running).values().map(|handle| handle.job()).collect()
+    }
+
+    /// A job of this process that has not ended.
+    pub fn find(&self, id: &JobId) -> Option<Arc<Handle>> {
+        lock_of(&self.running).get(id).cloned()
+    }
+
+    fn of(&self, target: &Target) -> Option<Arc<Handle>> {
+        lock_of(&self.running).values().find(|handle| handle.target == *target).cloned()
+    }
+
+    /// Waits until every job has ended.
+    pub async fn drained(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

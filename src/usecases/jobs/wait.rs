@@ -1,0 +1,74 @@
+//! Waiting for jobs, asking about them and cancelling them, whichever process runs them.
+
+use std::sync::Arc;
+
+use super::POLL;
+use super::handle::Ticket;
+use crate::adapters::lock::JobLock;
+use crate::domain::job::{Job, JobId, State};
+use crate::error::{self, Error};
+use crate::usecases::context::Restock;
+
+impl Restock {
+    /// Runs a job to its end: whoever works on it. When another process that did so dies, its job is settled and the
+    /// work is started again here.
+    pub async fn run_to_end<S, F>(self: &Arc<Self>, start: S) -> Result<Job, Error>
+    where
+        S: Fn() -> F,
+        F: Future<Output = Result<Ticket, Error>>,
+    {
+        loop {
+            if let Some(job) = self.wait(&start().await?).await? {
+                return Ok(job);
+            }
+        }
+    }
+
+    /// Waits for a job's end; `None` when the process that ran it died without one.
+    pub async fn wait(&self, ticket: &Ticket) -> Result<Option<Job>, Error> {
+        let id = match ticket {
+            Ticket::Own(handle) => return Ok(Some(handle.finished().await)),
+            Ticket::Elsewhere(id) => id,
+        };
+        loop {
+            match self.store.job(id).await? {
+                Some(job) if job.state == State::Finished => return Ok(Some(job)),
+                Some(job) if self.is_abandoned(&job)? => return Ok(None),
+                Some(_) => tokio::time::sleep(POLL).await,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// A running job whose target nobody holds has lost its process.
+    fn is_abandoned(&self, job: &Job) -> Result<bool, Error> {
+        Ok(self.locks.try_target(&job.target)?.map(JobLock::release).is_some())
+    }
+
+    /// A job by its ID, whether it runs or has ended.
+    pub async fn job(&self, id: &JobId) -> Result<Job, Error> {
+        if let Some(handle) = self.jobs.find(id) {
+            return Ok(handle.job());
+        }
+        self.store.job(id).await?.ok_or_else(|| no_such_job(id.as_str()))
+    }
+
+    /// Cancels a job before it touches containers.
+    pub async fn cancel_job(&self, id: &JobId) -> Result<(), Error> {
+        if let Some(handle) = self.jobs.find(id) {
+            return handle.cancel();
+        }
+        let job = self.store.job(id).await?.ok_or_else(|| no_such_job(id.as_str()))?;
+        let message = match job.state {
+            State::Finished => format!("job {id} has already finished"),
+            _ => format!("job {id} runs in another process"),
+        };
+        Err(Error::new(error::Kind::Conflict, "not_cancellable", message))
+    }
+}
+
+/// The error for a job that is not known.
+pub fn no_such_job(id: &str) -> Error {
+    let id: String = id.chars().take(80).collect();
+    Error::new(error::Kind::NotFound, "no_such_job", format!("no such job: {id}"))
+}
