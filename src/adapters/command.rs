@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -98,6 +100,9 @@ impl Command {
     }
 
     /// Lets the child go on to its end when nobody waits for it any more: ended half-way it would leave half a project.
+    ///
+    /// It is never signalled: at its deadline it is left alone. What it says goes to a file in memory, because at the
+    /// first line into a pipe that nobody reads it would die. Its standard output is dropped.
     pub fn outlives_its_caller(mut self) -> Self {
         self.outlives = true;
         self
@@ -141,7 +146,9 @@ impl Command {
         mut on_stdout: Option<impl FnMut(&str)>,
     ) -> Result<Output, CommandError> {
         let command = self.display();
-        let mut stream = ProcessChunkStream::from(self.spawn()?);
+        let outlives = self.outlives;
+        let (child, mut said) = self.spawn()?;
+        let mut stream = ProcessChunkStream::from(child);
         let group = stream.child().and_then(tokio::process::Child::id);
         let mut stdout = Vec::new();
         let (mut lines, mut stdout_lines) = (Lines::default(), Lines::default());
@@ -161,11 +168,18 @@ impl Command {
                     Some(Item::Done(status)) => break status,
                     None => return Err(CommandError::Output { command, reason: "the pipes closed early".into() }),
                 },
-                () = cancel.cancelled(), if !cancelled => {
+                () = cancel.cancelled(), if !cancelled && !outlives => {
                     cancelled = true;
                     end.ask(group);
                 }
                 _ = tick.tick() => {
+                    said.read(|chunk| lines.feed(chunk, &mut on_line));
+                    if outlives {
+                        if end.is_due() {
+                            return Err(CommandError::Timeout { command, after: deadline, stderr: lines.tail() });
+                        }
+                        continue;
+                    }
                     if let Some(status) = exited_with_stragglers(&mut stream, &mut end) {
                         signal(group, rustix::process::Signal::KILL);
                         break Ok(status);
@@ -174,6 +188,7 @@ impl Command {
                 }
             }
         };
+        said.read(|chunk| lines.feed(chunk, &mut on_line));
         lines.finish(&mut on_line);
         if let Some(on_stdout) = &mut on_stdout {
             stdout_lines.finish(on_stdout);
@@ -185,19 +200,25 @@ impl Command {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one door to child processes")]
-    fn spawn(self) -> Result<tokio::process::Child, CommandError> {
+    fn spawn(self) -> Result<(tokio::process::Child, Said), CommandError> {
         let program = self.program.display().to_string();
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.args).env_clear().envs(&self.env).stdin(self.stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(!self.outlives);
+        let mut said = Said::default();
+        if self.outlives {
+            let stderr = said.open().map_err(|reason| CommandError::Spawn { program: program.clone(), reason })?;
+            command.stdout(Stdio::null()).stderr(stderr);
+        }
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
         let wrong_dir = self.dir.as_ref().is_some_and(|dir| !dir.is_dir());
-        command.spawn().map_err(|reason| match reason.kind() {
+        let child = command.spawn().map_err(|reason| match reason.kind() {
             io::ErrorKind::NotFound if !wrong_dir => CommandError::NotFound { program },
             _ => CommandError::Spawn { program, reason },
-        })
+        });
+        child.map(|child| (child, said))
     }
 }
 
@@ -236,10 +257,15 @@ impl End {
         *self = Self::Asked { until: Instant::now() + GRACE };
     }
 
+    /// Whether the child has used up its time.
+    fn is_due(&self) -> bool {
+        matches!(self, Self::Running { until } if Instant::now() >= *until)
+    }
+
     /// Takes the next step when its time has come.
     fn advance(&mut self, group: Option<u32>) {
         match self {
-            Self::Running { until } if Instant::now() >= *until => self.ask(group),
+            Self::Running { .. } if self.is_due() => self.ask(group),
             Self::Asked { until } if Instant::now() >= *until => {
                 signal(group, rustix::process::Signal::KILL);
                 *self = Self::Killed;
@@ -254,6 +280,8 @@ fn exited_with_stragglers(stream: &mut ProcessChunkStream, end: &mut End) -> Opt
     let status = stream.child_mut()?.try_wait().ok()??;
     match end {
         End::Exited { until } if Instant::now() >= *until => Some(status),
+        // Whoever has left the group and holds the pipe was not killed with it.
+        End::Killed => Some(status),
         End::Running { .. } => {
             *end = End::Exited { until: Instant::now() + STRAGGLERS };
             None
@@ -267,6 +295,33 @@ fn signal(group: Option<u32>, signal: rustix::process::Signal) {
     if let Some(pid) = pid {
         // A group that has just ended is what was wanted.
         let _ = rustix::process::kill_process_group(pid, signal);
+    }
+}
+
+/// What a child that outlives its caller says: in a file that only the two of them have.
+#[derive(Default)]
+struct Said {
+    file: Option<File>,
+    read: u64,
+}
+
+impl Said {
+    /// The file as the child's standard error.
+    fn open(&mut self) -> io::Result<Stdio> {
+        let file = File::from(rustix::fs::memfd_create("restock", rustix::fs::MemfdFlags::CLOEXEC)?);
+        let stderr = file.try_clone()?.into();
+        self.file = Some(file);
+        Ok(stderr)
+    }
+
+    /// Gives what is new to `on_chunk`. The position in the file is the child's alone.
+    fn read(&mut self, mut on_chunk: impl FnMut(&[u8])) {
+        let Some(file) = &self.file else { return };
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = file.read_at(&mut chunk, self.read) {
+            on_chunk(&chunk[..length]);
+            self.read += length as u64;
+        }
     }
 }
 
@@ -363,6 +418,33 @@ mod tests {
     async fn a_grandchild_that_keeps_the_pipe_open_does_not_hold_the_answer() {
         let (result, _) = run("sleep 60 & exit 0", 30_000).await;
         assert!(result.is_ok(), "it would have been ended at its deadline");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_keeps_the_pipe_open_does_not_hold_the_end_of_a_child_that_was_killed() {
+        // It ignores the request to end, and its child is in a session of its own.
+        let (result, _) = run("trap '' TERM; setsid sleep 60 & wait; sleep 60", 300).await;
+        assert!(matches!(result, Err(CommandError::Timeout { .. })));
+    }
+
+    #[tokio::test]
+    async fn who_outlives_its_caller_goes_on_to_talk() {
+        let done = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("echo one >&2; sleep 0.5; echo two >&2; echo three; echo end >{}", done.path().display());
+        let cancel = CancellationToken::new();
+        let mut lines = Vec::new();
+        let run = sh(&script).outlives_its_caller().run(Duration::from_millis(300), &cancel, |line| {
+            lines.push(line.to_owned());
+        });
+        assert!(matches!(run.await, Err(CommandError::Timeout { stderr, .. }) if stderr == "one"));
+        assert_eq!(lines, ["one"]);
+        while std::fs::read_to_string(done.path()).unwrap() != "end\n" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (mut lines, deadline) = (Vec::new(), Duration::from_secs(60));
+        let run = sh(&script).outlives_its_caller().run(deadline, &cancel, |line| lines.push(line.to_owned()));
+        run.await.unwrap();
+        assert_eq!(lines, ["one", "two"]);
     }
 
     #[tokio::test]

@@ -25,6 +25,9 @@ pub struct Journal {
     /// Its first process has died, and another has begun to finish it.
     #[serde(default)]
     pub resumed: bool,
+    /// The names of the project's containers by their IDs: others may live in the network of one.
+    #[serde(default)]
+    pub containers: BTreeMap<String, String>,
 }
 
 /// One service before the update.
@@ -64,8 +67,11 @@ pub struct ContainerJournal {
     pub new_image: ImageId,
     pub version_from: Option<String>,
     pub version_to: Option<String>,
-    /// The body that makes the container, and the networks to connect it to.
-    pub body: serde_json::Value,
+    /// The body that makes the container, where it would have to be made again to go back. It holds the values of its
+    /// environment, so it is written down for no other, and for no longer than the job runs.
+    #[serde(default)]
+    pub body: Option<serde_json::Value>,
+    /// The networks to connect it to.
     pub connect: Vec<(String, serde_json::Value)>,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::ending::Later;
 use super::jobs::Running;
 use super::prove::{Patience, Unproven, prove};
 use super::relay::Relay;
@@ -46,8 +47,8 @@ pub struct NotApplied {
     pub reason: String,
     /// The command that failed, if one did.
     pub command: Option<CommandError>,
-    /// The engine went away meanwhile, and has not come back: nothing can be said of the images.
-    pub engine_gone: bool,
+    /// Nothing can be said of the images before this has passed.
+    pub later: Option<Later>,
 }
 
 /// Which image each service is to run.
@@ -56,7 +57,7 @@ pub type Targets = BTreeMap<ServiceName, ExpectedImage>;
 impl NotApplied {
     /// A failure that no service and no command can be blamed for.
     pub fn because(reason: impl ToString) -> Self {
-        Self { service: None, reason: reason.to_string(), command: None, engine_gone: false }
+        Self { service: None, reason: reason.to_string(), command: None, later: None }
     }
 
     /// Adds to `error` which service failed, and what its command said.
@@ -124,7 +125,7 @@ impl<'a> Work<'a> {
     /// the images.
     pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
         let reason = match self.apply_once(before, targets).await {
-            Err(reason) if self.engine_went_away(&reason).await => reason,
+            Err(reason) if reason.later.is_none() && self.engine_went_away(&reason).await => reason,
             other => return other,
         };
         self.running.warn("the engine went away in the middle; it is waited for");
@@ -132,7 +133,7 @@ impl<'a> Work<'a> {
         let until = Instant::now() + ENGINE_RETURN;
         while engine.info().await.is_err() {
             if Instant::now() >= until {
-                return Err(NotApplied { engine_gone: true, ..reason });
+                return Err(NotApplied { later: Some(Later::EngineGone), ..reason });
             }
             tokio::time::sleep(ENGINE_POLL).await;
         }
@@ -167,7 +168,7 @@ impl<'a> Work<'a> {
     /// A healthcheck may say more than it should: its words go through the same sieve as those of Compose.
     fn not_proven(&self, unproven: Unproven) -> NotApplied {
         let reason = format!("`{}` does not work: {}", unproven.service, self.redactor.clean(&unproven.reason));
-        NotApplied { service: Some(unproven.service), reason, command: None, engine_gone: false }
+        NotApplied { service: Some(unproven.service), reason, command: None, later: None }
     }
 
     /// Notes that containers are now looked at. A rollback stays one: killed in its proof it must not go forward again.
@@ -204,7 +205,8 @@ impl<'a> Work<'a> {
             other => other.to_string(),
         };
         let reason = said.lines().last().unwrap_or("docker compose failed").to_owned();
-        NotApplied { service: None, reason, command: Some(error), engine_gone: false }
+        let later = matches!(error, CommandError::Timeout { .. }).then_some(Later::ComposeGoesOn);
+        NotApplied { service: None, reason, command: Some(error), later }
     }
 
     /// What is started and what is only created. Stopped services never flash up, not even for a moment, so `up` is
@@ -282,7 +284,7 @@ impl<'a> Work<'a> {
                 service: Some(change.service.clone()),
                 reason,
                 command: None,
-                engine_gone: false,
+                later: None,
             };
             retag(engine, old, &change.reference).await.map_err(failed)?;
             targets.insert(change.service.clone(), identity(engine, old).await.map_err(failed)?);

@@ -45,11 +45,28 @@ impl Ended {
 /// The code of a job that has to be gone on with later: it is not written down as ended.
 pub(super) const UNSETTLED: &str = "unsettled";
 
-/// The engine is away in the middle of a job on `name`.
-pub(super) fn unsettled(name: &str) -> Error {
-    let message = format!("the Docker engine went away in the middle of the job on `{name}`");
-    Error::new(Kind::Unavailable, UNSETTLED, message)
-        .hint("start the Docker engine: the job is finished or taken back as soon as it answers")
+/// What keeps a job from going on now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Later {
+    /// The engine went away, and has not come back.
+    EngineGone,
+    /// Compose has used up its time and goes on: it is never ended half-way.
+    ComposeGoesOn,
+}
+
+/// The job on `name` stays open until what is in its way has passed.
+pub(super) fn unsettled(name: &str, later: Later) -> Error {
+    let (message, hint) = match later {
+        Later::EngineGone => (
+            format!("the Docker engine went away in the middle of the job on `{name}`"),
+            "start the Docker engine: the job is finished or taken back as soon as it answers",
+        ),
+        Later::ComposeGoesOn => (
+            format!("Docker Compose has not come to its end in the job on `{name}`, and is left alone"),
+            "look at what the containers wait for: the job is finished or taken back when Compose has ended",
+        ),
+    };
+    Error::new(Kind::Unavailable, UNSETTLED, message).hint(hint)
 }
 
 impl Running {

@@ -1,5 +1,6 @@
 //! Containers that live in the network of one that an update has replaced.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +13,9 @@ use crate::domain::container::Container;
 /// How long a container may take to stop, where it does not say otherwise itself: what the Docker CLI gives it.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A container that may have been replaced by another of its name.
-pub(super) struct Replaced {
-    pub id: String,
-    pub name: String,
-}
-
-impl Replaced {
-    /// All of these.
-    pub fn all<'a>(containers: impl IntoIterator<Item = &'a Container>) -> Vec<Self> {
-        let of = |container: &Container| Self { id: container.id.clone(), name: container.name.clone() };
-        containers.into_iter().map(of).collect()
-    }
+/// What containers are called that may be replaced by others of the same names, by their IDs.
+pub(super) fn names_by_id<'a>(containers: impl IntoIterator<Item = &'a Container>) -> BTreeMap<String, String> {
+    containers.into_iter().map(|container| (container.id.clone(), container.name.clone())).collect()
 }
 
 impl Restock {
@@ -31,7 +23,7 @@ impl Restock {
     /// Compose takes along those of the same project, so this is about those that belong to none.
     ///
     /// Gives a sentence for each that only its owner can make again. Must be called without locks on images.
-    pub(super) fn take_along(self: &Arc<Self>, replaced: Vec<Replaced>) -> BoxFuture<'_, Vec<String>> {
+    pub(super) fn take_along(self: &Arc<Self>, replaced: BTreeMap<String, String>) -> BoxFuture<'_, Vec<String>> {
         // Boxed: the update of a container may take others along in turn.
         Box::pin(self.take_each_along(replaced))
     }
@@ -57,22 +49,25 @@ impl Restock {
         }
     }
 
-    async fn take_each_along(self: &Arc<Self>, replaced: Vec<Replaced>) -> Vec<String> {
+    async fn take_each_along(self: &Arc<Self>, replaced: BTreeMap<String, String>) -> Vec<String> {
         let now = match self.engine.containers().await {
             Ok(now) => now,
             Err(error) => return vec![format!("whether other containers shared a network could not be seen: {error}")],
         };
         let mut warnings = Vec::new();
-        for old in replaced.iter().filter(|old| !now.iter().any(|container| container.id == old.id)) {
-            let new = now.iter().find(|container| container.name == old.name);
-            let lives_in = |container: &&Container| container.network_of.as_ref() == Some(&old.id);
+        for (old, replaced) in replaced.iter().filter(|(old, _)| !now.iter().any(|container| container.id == **old)) {
+            let new = now.iter().find(|container| container.name == *replaced);
+            let lives_in = |container: &&Container| container.network_of.as_ref() == Some(old);
             for container in now.iter().filter(lives_in).filter(|container| container.state.is_up()) {
-                if let Err(reason) = self.follow(container, old, new).await {
+                let followed = match new {
+                    Some(new) => self.follow(container, old, new).await,
+                    None => Err(format!("{replaced} is gone")),
+                };
+                if let Err(reason) = followed {
                     let name = &container.name;
                     warnings.push(format!(
-                        "{name} lived in the network of {}, which was made anew: make it again too, it has no network \
-                         now ({reason})",
-                        old.name
+                        "{name} lived in the network of {replaced}, which was made anew: make it again too, it has no \
+                         network now ({reason})"
                     ));
                 }
             }
@@ -81,20 +76,14 @@ impl Restock {
         warnings
     }
 
-    async fn follow(
-        self: &Arc<Self>,
-        container: &Container,
-        old: &Replaced,
-        new: Option<&Container>,
-    ) -> Result<(), String> {
-        let new = new.ok_or_else(|| format!("{} is gone", old.name))?;
+    async fn follow(self: &Arc<Self>, container: &Container, old: &str, new: &Container) -> Result<(), String> {
         if container.compose.is_some() || container.unit.is_some() {
             return Err("it belongs to a Compose project or a systemd unit".into());
         }
         let options = ContainerOptions {
             pull: Pull::Never,
             no_rollback: true,
-            follows: Some(Follow { old_id: old.id.clone(), new_id: new.id.clone() }),
+            follows: Some(Follow { old_id: old.to_owned(), new_id: new.id.clone() }),
         };
         let ended = self.run_to_end(|| self.start_container_update(&container.id, options.clone())).await;
         match ended.map(|job| job.error) {

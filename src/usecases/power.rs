@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::context::Restock;
+use super::ending::{Later, unsettled};
 use super::jobs::{Running, Ticket};
 use super::relay::Relay;
 use super::resolve::{check_containers, check_directory, config, containers_of, redactor};
@@ -50,7 +51,10 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
         Kind::Down => compose.down(&call, lock, |line| relay.line(line)).await,
         _ => compose.start(&call, lock, |line| relay.line(line)).await,
     };
-    done.map_err(|error| failed(&error, kind, &redactor).app(&app.name))?;
+    done.map_err(|error| match error {
+        CommandError::Timeout { .. } => unsettled(app.name.as_str(), Later::ComposeGoesOn).app(&app.name),
+        error => failed(&error, kind, &redactor).app(&app.name),
+    })?;
     Ok(JobResult::of(running.handle.id.clone(), Outcome::Done, started.elapsed()))
 }
 

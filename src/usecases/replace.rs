@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::apply::{keep_name_of_container, retag};
-use super::ending::{Ended, unsettled};
+use super::ending::{Ended, Later, unsettled};
 use super::jobs::Running;
-use super::left_behind::Replaced;
 use super::prove::prove_standalone;
 use super::update_container::{Follow, refused};
 use crate::adapters::engine::{Engine, EngineError};
@@ -23,14 +24,14 @@ const DEFAULT_GRACE: u64 = 10;
 /// How long the engine may take to remove a container that was started with `--rm`.
 const REMOVAL: Duration = Duration::from_secs(30);
 
-/// What is about to be done with a container.
+/// What is about to be done with a container, and the body that makes the new one.
 pub(super) async fn plan(
     running: &Running,
     container: &Container,
     reference: &str,
     new_image: &LocalImage,
     follows: Option<&Follow>,
-) -> Result<ContainerJournal, Error> {
+) -> Result<(ContainerJournal, Value), Error> {
     let engine = &running.restock.engine;
     let mut inspected = engine.inspect(&container.id).await?;
     if let Some(follow) = follows {
@@ -46,7 +47,8 @@ pub(super) async fn plan(
     let api = ApiVersion::parse(&engine.info().await?.api_version);
     let recipe = recipe(&inspected, &old_image, reference, api);
     let suffix: String = running.handle.id.as_str().chars().rev().take(8).collect();
-    Ok(ContainerJournal {
+    let auto_remove = inspected["HostConfig"]["AutoRemove"] == true;
+    let journal = ContainerJournal {
         old_id: container.id.clone(),
         name: container.name.clone(),
         fresh_name: format!("{}-new-{suffix}", container.name),
@@ -55,25 +57,30 @@ pub(super) async fn plan(
         restart_policy: inspected["HostConfig"]["RestartPolicy"].clone(),
         running: container.state.is_up(),
         grace: inspected["Config"]["StopTimeout"].as_u64().unwrap_or(DEFAULT_GRACE),
-        auto_remove: inspected["HostConfig"]["AutoRemove"] == true,
+        auto_remove,
         reference: reference.to_owned(),
         old_image: container.image_id.clone(),
         new_image: new_image.id.clone(),
         version_from: old_image["Config"]["Labels"]["org.opencontainers.image.version"].as_str().map(str::to_owned),
         version_to: new_image.version.clone(),
-        body: recipe.body,
+        body: auto_remove.then(|| recipe.body.clone()),
         connect: recipe.connect,
-    })
+    };
+    Ok((journal, recipe.body))
 }
 
 /// Until the last step the old container is there. A sentence when it could not be removed at the end.
-pub(super) async fn replace(running: &Running, journal: &mut ContainerJournal) -> Result<Option<String>, String> {
+pub(super) async fn replace(
+    running: &Running,
+    journal: &mut ContainerJournal,
+    body: &Value,
+) -> Result<Option<String>, String> {
     let engine = &running.restock.engine;
     let text = |error: EngineError| error.to_string();
     let keep = keep_name_of_container(&journal.name);
     engine.tag(&journal.old_image, &keep, running.handle.id.as_str()).await.map_err(text)?;
     // The first thing that can fail for a reason of the new image's: the old one still runs.
-    let fresh = engine.create(&journal.fresh_name, &journal.body).await.map_err(text)?;
+    let fresh = engine.create(&journal.fresh_name, body).await.map_err(text)?;
     know(running, journal, Step::Apply, &fresh).await?;
     retire(engine, journal).await.map_err(text)?;
     engine.rename(&fresh, &journal.name).await.map_err(text)?;
@@ -142,7 +149,7 @@ async fn wait_until_gone(engine: &Engine, id: &str) -> Result<(), EngineError> {
 /// Takes a failed replacement back where that is wanted, and says how it ended.
 pub(super) async fn give_up(running: &Running, journal: &mut ContainerJournal, reason: &str, rollback: bool) -> Error {
     if running.restock.engine.info().await.is_err() {
-        return unsettled(&journal.name).service(&journal.name);
+        return unsettled(&journal.name, Later::EngineGone).service(&journal.name);
     }
     remember_bad(running, journal).await;
     let changes = vec![change_of(journal)];
@@ -206,7 +213,8 @@ async fn take_back(running: &Running, journal: &mut ContainerJournal) -> Result<
 async fn make_old_again(running: &Running, journal: &mut ContainerJournal) -> Result<String, String> {
     let engine = &running.restock.engine;
     let text = |error: EngineError| error.to_string();
-    let id = engine.create(&journal.parked_name, &journal.body).await.map_err(text)?;
+    let body = journal.body.as_ref().ok_or("how it was made has not been written down")?;
+    let id = engine.create(&journal.parked_name, body).await.map_err(text)?;
     know(running, journal, Step::RollBack, &id).await?;
     engine.rename(&id, &journal.name).await.map_err(text)?;
     for (network, endpoint) in &journal.connect {
@@ -235,8 +243,8 @@ pub(super) async fn settle_container(
         let mut result = running.interrupted(vec![change_of(journal)], "what was begun has been finished", started);
         result.warnings.extend(remove_old(running, journal).await);
         drop(lock);
-        let old = Replaced { id: journal.old_id.clone(), name: journal.name.clone() };
-        result.warnings.extend(restock.take_along(vec![old]).await);
+        let old = [(journal.old_id.clone(), journal.name.clone())];
+        result.warnings.extend(restock.take_along(old.into()).await);
         return Ok(result);
     }
     // One that never ran has not been tried.

@@ -8,7 +8,7 @@ use super::apply::{KEEP, NotApplied, Work, retag};
 use super::context::Restock;
 use super::ending::unsettled;
 use super::jobs::{Running, Ticket};
-use super::left_behind::Replaced;
+use super::left_behind::names_by_id;
 use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of};
 use super::update_app::{before, ensure_volumes, remember_bad, service_changes, settings};
 use crate::adapters::apps_dir::AppDir;
@@ -62,6 +62,7 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
         profiles: last.profiles.clone(),
         rollback: true,
         resumed: false,
+        containers: names_by_id(&containers),
     };
     let work = Work::new(running, app, compose, call, model, journal, &settings);
     let mut warnings = work.begin().await?;
@@ -72,18 +73,22 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
             remember_bad(running, app, &last).await;
             drop(images);
             warnings.push(DATA.into());
-            warnings.extend(restock.take_along(Replaced::all(&containers)).await);
+            warnings.extend(restock.take_along(names_by_id(&containers)).await);
             let ended = JobResult::of(running.handle.id.clone(), Outcome::RolledBack, started.elapsed());
             Ok(JobResult { services, recreated, warnings, ..ended })
         }
-        Err(reason) if reason.engine_gone => Err(unsettled(app.name.as_str()).app(&app.name)),
+        Err(NotApplied { later: Some(later), .. }) => Err(unsettled(app.name.as_str(), later).app(&app.name)),
         Err(reason) => {
             running.begin_rollback().await;
             let end = match work.take_back().await {
-                Err(second) if second.engine_gone => return Err(unsettled(app.name.as_str()).app(&app.name)),
+                Err(NotApplied { later: Some(later), .. }) => {
+                    return Err(unsettled(app.name.as_str(), later).app(&app.name));
+                }
                 Ok(()) => "what ran before runs again".to_owned(),
                 Err(second) => format!("what ran before could not be brought back either: {}", second.reason),
             };
+            drop(images);
+            restock.take_along(names_by_id(&containers)).await;
             let message = format!("the rollback of `{}` failed: {}; {end}", app.name, reason.reason);
             let error = Error::new(ErrorKind::Internal, "rollback_failed", message);
             let error = reason.blame(error, &work.redactor).app(&app.name);

@@ -22,47 +22,71 @@ use crate::error::{Error, Kind as ErrorKind};
 
 /// Compose names a replacement `<12 hex>_<name>` until the original is gone.
 const REPLACEMENT_PREFIX: usize = 12;
+/// How often jobs that have lost their process are looked for: also a command of another process may break off.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked whether somebody has let an open job go, like a Compose that goes on without its caller.
+const HELD: Duration = Duration::from_secs(1);
 /// How soon to try again what could not be settled; each time twice as long.
 const RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(2 * 60);
 
+/// What an attempt to settle has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Left {
+    Nothing,
+    /// Somebody else works on a job.
+    Held,
+    /// A job could not be settled; the log says why.
+    Open,
+}
+
 impl Restock {
-    /// Settles the jobs that never ended and that no living process works on, until none is left: what is needed for it,
-    /// like the engine or a readable Compose file, may come later. Whoever works on an app meanwhile settles it first.
+    /// Settles the jobs that never ended and that no living process works on, for as long as the service runs: what is
+    /// needed for it, like the engine or a readable Compose file, may come later. Whoever works on an app meanwhile
+    /// settles it first.
     pub async fn keep_settling(self: Arc<Self>) {
-        let mut pause = RETRY;
-        while !self.settle_all().await {
+        let mut retry = RETRY;
+        loop {
+            let pause = match self.settle_all().await {
+                Left::Nothing => LOOK,
+                Left::Held => HELD,
+                Left::Open => retry,
+            };
+            retry = if pause == retry { (retry * 2).min(LONGEST_RETRY) } else { RETRY };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stopping.cancelled() => return,
             }
-            pause = (pause * 2).min(LONGEST_RETRY);
         }
     }
 
-    /// Tries each of them once. Tells whether none is left.
-    pub async fn settle_all(self: &Arc<Self>) -> bool {
+    /// Tries each of them once, and tells the worst of what is left.
+    pub async fn settle_all(self: &Arc<Self>) -> Left {
         let jobs = match self.store.running().await {
             Ok(jobs) => jobs,
             Err(error) => {
                 tracing::error!(%error, "interrupted jobs could not be looked for");
-                return false;
+                return Left::Open;
             }
         };
         let dead = jobs.into_iter().filter(|job| self.jobs.find(&job.id).is_none());
         let settled = futures_util::future::join_all(dead.map(|job| self.settle_one(job))).await;
-        settled.into_iter().all(|settled| {
-            settled.inspect_err(|error| tracing::error!(%error, "an interrupted job is not settled")).is_ok()
-        })
+        let left = settled.into_iter().map(|settled| {
+            settled.unwrap_or_else(|error| {
+                tracing::error!(%error, "an interrupted job is not settled");
+                Left::Open
+            })
+        });
+        left.max().unwrap_or(Left::Nothing)
     }
 
-    async fn settle_one(self: &Arc<Self>, job: Job) -> Result<(), Error> {
-        let Some(lock) = self.locks.try_target(&job.target)? else { return Ok(()) };
+    async fn settle_one(self: &Arc<Self>, job: Job) -> Result<Left, Error> {
+        let Some(lock) = self.locks.try_target(&job.target)? else { return Ok(Left::Held) };
         // It may have ended between the list and the lock.
         if self.store.job(&job.id).await?.is_none_or(|now| now.state == State::Finished) {
-            return Ok(());
+            return Ok(Left::Nothing);
         }
-        self.settle_first(job, lock).await
+        self.settle_first(job, lock).await.map(|()| Left::Nothing)
     }
 }
 
@@ -103,12 +127,31 @@ async fn settle_app(
     let compose = restock.compose().await?;
     let call = ProjectCall::new(&app.path).with_profiles(journal.profiles.iter().cloned());
     let model = config(&compose, app, &call).await?;
-    let _locks = running.image_locks(&canonical_references(&model.project)).await?;
+    let locks = running.image_locks(&canonical_references(&model.project)).await?;
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
     check_directory(app, &containers)?;
     clean_leftovers(&restock.engine, &containers).await?;
     let settings = settings(&model, app)?;
+    let replaced = journal.containers.clone();
     let mut work = Work::new(running, app, compose, call, model, journal, &settings);
+    let ended = finish_or_take_back(&mut work, was, step, &settings.hooks.after, started).await;
+    drop(locks);
+    let left_behind = restock.take_along(replaced).await;
+    ended.map(|mut result| {
+        result.warnings.extend(left_behind);
+        result
+    })
+}
+
+async fn finish_or_take_back(
+    work: &mut Work<'_>,
+    was: &Job,
+    step: Step,
+    after: &[Hook],
+    started: Instant,
+) -> Result<JobResult, Error> {
+    let (running, app) = (work.running, work.app);
+    let restock = &running.restock;
     let mut warnings = work.protect().await?;
     if step != Step::RollBack {
         let before = restock.engine.project_containers(&work.journal.project).await?;
@@ -122,15 +165,19 @@ async fn settle_app(
         };
         match finished {
             Ok(_) => {
-                warnings.extend(finish_hooks(&work, step, &settings.hooks.after).await);
+                // What somebody went back to says nothing of what they went back from.
+                for change in work.journal.changes.iter().filter(|_| was.kind == Kind::Update) {
+                    restock.forget_bad(app.name.as_str(), &change.service).await;
+                }
+                warnings.extend(finish_hooks(work, step, after).await);
                 let services = service_changes(&work.journal);
                 let mut result = running.interrupted(services, "what was begun has been finished", started);
                 result.warnings.extend(warnings);
                 return Ok(result);
             }
-            Err(reason) if reason.engine_gone => return Err(unsettled(app.name.as_str())),
+            Err(NotApplied { later: Some(later), .. }) => return Err(unsettled(app.name.as_str(), later)),
             Err(reason) if !work.journal.rollback => {
-                return Err(give_up(&work, reason, service_changes(&work.journal)).await);
+                return Err(give_up(work, reason, service_changes(&work.journal)).await);
             }
             Err(reason) => running.warn(&format!("it could not be finished, it is taken back: {}", reason.reason)),
         }
@@ -141,7 +188,7 @@ async fn settle_app(
     }
     match work.take_back().await {
         Ok(()) => Ok(running.interrupted(Vec::new(), "what was begun has been taken back", started)),
-        Err(reason) if reason.engine_gone => Err(unsettled(app.name.as_str())),
+        Err(NotApplied { later: Some(later), .. }) => Err(unsettled(app.name.as_str(), later)),
         Err(reason) => {
             let message = format!("the interrupted job on `{}` could not be taken back: {}", app.name, reason.reason);
             let error = Error::new(ErrorKind::Internal, "rollback_failed", message).app(&app.name);

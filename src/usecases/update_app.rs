@@ -9,7 +9,7 @@ use super::context::Restock;
 use super::ending::{Ended, unsettled};
 use super::fetch::{Fetched, fetch};
 use super::jobs::{Running, Ticket};
-use super::left_behind::Replaced;
+use super::left_behind::names_by_id;
 use super::resolve::{check_containers, containers_of, of_directory};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, Model};
@@ -79,11 +79,12 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
         let ended = JobResult::of(running.handle.id.clone(), outcome, started.elapsed());
         return Ok(JobResult { skipped: plan.skipped, ..ended });
     }
-    let changed = change(running, app, compose, options, fetched, &containers, plan.changes).await?;
+    let changed = change(running, app, compose, options, fetched, &containers, plan.changes).await;
     // Those who shared a network are updated as well, and may need the same images.
     drop(locks);
-    let mut warnings = changed.warnings;
-    warnings.extend(restock.take_along(Replaced::all(&containers)).await);
+    let left_behind = restock.take_along(names_by_id(&containers)).await;
+    let changed = changed?;
+    let warnings = [changed.warnings, left_behind].concat();
     let ended = JobResult::of(running.handle.id.clone(), Outcome::Updated, started.elapsed());
     Ok(JobResult { services: changed.services, recreated: changed.recreated, skipped: plan.skipped, warnings, ..ended })
 }
@@ -116,6 +117,7 @@ async fn change(
         profiles: fetched.call.profiles.iter().cloned().collect(),
         rollback: !options.no_rollback && settings.rollback.unwrap_or(true),
         selected: fetched.selected,
+        containers: names_by_id(containers),
         resumed: false,
     };
     let work = Work::new(running, app, compose, fetched.call, fetched.model, journal, &settings);
@@ -140,8 +142,8 @@ async fn change(
 pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<ServiceChange>) -> Error {
     let running = work.running;
     let app = &work.app.name;
-    if reason.engine_gone {
-        return unsettled(app.as_str()).app(app);
+    if let Some(later) = reason.later {
+        return unsettled(app.as_str(), later).app(app);
     }
     remember_bad(running, work.app, &work.journal).await;
     let ended = if work.journal.rollback {
@@ -149,7 +151,7 @@ pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<S
         running.begin_rollback().await;
         match work.take_back().await {
             Ok(()) => Ended::TakenBack,
-            Err(second) if second.engine_gone => return unsettled(app.as_str()).app(app),
+            Err(NotApplied { later: Some(later), .. }) => return unsettled(app.as_str(), later).app(app),
             Err(second) => Ended::Lost(second.reason),
         }
     } else {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
-use super::left_behind::Replaced;
+use super::left_behind::names_by_id;
 use super::pull::pull;
 use super::replace::{change_of, give_up, plan, replace};
 use super::resolve::is_of_directory;
@@ -165,19 +165,19 @@ async fn update(
         let restart = UnitRestart { unit, container: &container, reference, rollback: !options.no_rollback };
         return restart.run(running, image, started).await;
     }
-    let mut journal = plan(running, &container, reference, &image, options.follows.as_ref()).await?;
+    let (mut journal, body) = plan(running, &container, reference, &image, options.follows.as_ref()).await?;
     running.handle.begin_touching()?;
     restock.store.write_journal(&running.handle.id, Step::Apply, &journal).await?;
     running.tell_step(Step::Apply);
     let change = change_of(&journal);
-    match replace(running, &mut journal).await {
+    match replace(running, &mut journal, &body).await {
         Ok(warning) => {
             restock.forget_bad(&container_owner(&journal.name), &change.service).await;
             // Those who shared its network may need the same image.
             drop(lock);
             let mut result = report(running, Outcome::Updated, Some(change), None, started);
             result.warnings.extend(warning);
-            result.warnings.extend(restock.take_along(Replaced::all([&container])).await);
+            result.warnings.extend(restock.take_along(names_by_id([&container])).await);
             Ok(result)
         }
         Err(reason) => Err(give_up(running, &mut journal, &reason, !options.no_rollback).await),

@@ -35,15 +35,20 @@ fn killed_at(kind: Kind, step: &str, variant: &str, with_compose: bool) -> (Case
     (case, settled)
 }
 
-/// Ends every Compose that works in this case's directory.
+/// Every Compose that works in this case's directory.
+fn composes(case: &Case) -> Vec<rustix::process::Pid> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let here = processes.filter(|process| {
+        std::fs::read_link(process.path().join("cwd")).is_ok_and(|directory| directory == case.dir())
+    });
+    let pid = |process: std::fs::DirEntry| process.file_name().to_str()?.parse().ok();
+    here.filter_map(pid).filter_map(rustix::process::Pid::from_raw).collect()
+}
+
 fn kill_compose(case: &Case) {
-    for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        let here = std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == case.dir());
-        let pid = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        if let (true, Some(pid)) = (here, pid.and_then(rustix::process::Pid::from_raw)) {
-            // It may have ended by itself.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
+    for pid in composes(case) {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
 
@@ -75,6 +80,35 @@ both_engines! {
     when_compose_lives_on_it_is_waited_for => |kind| {
         let (case, _) = killed_at(kind, "apply", "web", false);
         case.assert_runs("worker", "2");
+    };
+
+    who_lives_in_the_network_of_a_container_is_taken_along_when_it_is_settled => |kind| {
+        let mut case = Case::new(kind, "web");
+        case.publish("plain", "1", "plain");
+        let side = format!("{}-side", case.app);
+        let network = format!("container:{}", case.ids("web")[0]);
+        case.docker(&["run", "-d", "--quiet", "--name", &side, "--network", &network, &case.reference("plain")]);
+        case.publish("web", "2", "web");
+        let job = case.start_update();
+        case.wait_for("the proof", || (case.get(&job).json()["step"] == "verify").then_some(()));
+        case.kill();
+        case.serve();
+        assert_eq!(case.finished(&job)["outcome"], "interrupted");
+        case.assert_runs("web", "2");
+        let after = crate::containers::inspect(&case, &side);
+        assert_eq!(after["HostConfig"]["NetworkMode"], format!("container:{}", case.ids("web")[0]));
+    };
+
+    a_compose_without_its_caller_comes_to_its_end => |kind| {
+        let mut case = Case::new(kind, "shop");
+        case.publish("shop", "2", "web");
+        let job = case.start_update();
+        case.wait_for("the change", || (case.get(&job).json()["step"] == "apply").then_some(()));
+        case.kill();
+        case.wait_for("the end of Compose", || composes(&case).is_empty().then_some(()));
+        for service in ["api", "worker"] {
+            case.assert_runs(service, "2");
+        }
     };
 
     while_the_new_containers_are_proved_they_are_proved_again => |kind| {

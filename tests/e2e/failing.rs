@@ -25,6 +25,18 @@ fn taken_back(kind: Kind, variant: &str, reason: &str) {
 }
 
 both_engines! {
+    who_lives_in_the_network_of_a_container_is_taken_along_also_when_the_update_is_taken_back => |kind| {
+        let case = Case::new(kind, "web");
+        let side = format!("{}-side", case.app);
+        let network = format!("container:{}", case.ids("web")[0]);
+        case.docker(&["run", "-d", "--name", &side, "--network", &network, &case.reference("web"), "plain"]);
+        case.publish("web", "2", "exits");
+        case.update().expect(500);
+        let after = crate::containers::inspect(&case, &side);
+        assert_eq!(after["HostConfig"]["NetworkMode"], format!("container:{}", case.ids("web")[0]));
+        assert_eq!(after["State"]["Running"], true);
+    };
+
     an_image_that_exits_is_taken_back => |kind| taken_back(kind, "exits", "restarts in a loop");
     an_image_that_restarts_in_a_loop_is_taken_back => |kind| taken_back(kind, "crashloop", "does not work");
     an_image_that_goes_unhealthy_is_taken_back => |kind| taken_back(kind, "unhealthy", "unhealthy");

@@ -99,7 +99,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
         // The next start finds the job unfinished and settles it.
         tracing::error!(error = %error, "the end of the job could not be written down");
     }
-    let_go(running);
+    let_go(running, JobLock::release);
     restock.events.tell(Some(&job.id), "result", serde_json::json!(job));
     handle.state.send_replace(job);
 }
@@ -111,20 +111,17 @@ fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
     job.state = State::Finished;
     job.outcome = Some(Outcome::Interrupted);
     job.error = Some(error.to_job_error());
-    let restock = running.restock.clone();
-    let_go(running);
+    // A Compose that goes on holds the lock as well, and keeps it.
+    let_go(running, drop);
     handle.state.send_replace(job);
-    if error.code == UNSETTLED {
-        tokio::spawn(restock.keep_settling());
-    }
 }
 
 /// The lock goes before anybody is told, so that who asks again at once is not refused.
-fn let_go(running: Arc<Running>) {
+fn let_go(running: Arc<Running>, end: fn(JobLock)) {
     let (restock, id) = (running.restock.clone(), running.handle.id.clone());
     // Nobody but this task has the lock any more, and its children have ended.
     if let Some(running) = Arc::into_inner(running) {
-        running.lock.release();
+        end(running.lock);
     }
     lock_of(&restock.jobs.running).remove(&id);
 }

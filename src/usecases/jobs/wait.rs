@@ -33,7 +33,10 @@ impl Restock {
         loop {
             match self.store.job(id).await? {
                 Some(job) if job.state == State::Finished => return Ok(Some(job)),
-                Some(job) if self.is_abandoned(&job)? => return Ok(None),
+                // It may have ended between the question and the look at its lock.
+                Some(job) if self.is_abandoned(&job)? => {
+                    return Ok(self.store.job(id).await?.filter(|job| job.state == State::Finished));
+                }
                 Some(_) => tokio::time::sleep(POLL).await,
                 None => return Ok(None),
             }

@@ -1,8 +1,10 @@
 //! Jobs whose process died: what the next start, or whoever works on the app next, makes of them.
 
 use jiff::Timestamp;
+use restock::adapters::lock::Locks;
 use restock::adapters::store::Store;
 use restock::domain::job::{Job, JobId, Kind, State, Step, Target};
+use restock::usecases::settle::Left;
 use serde_json::{Value, json};
 
 use crate::world::{Life, Service, WEB, World, image_id};
@@ -224,15 +226,30 @@ async fn what_cannot_be_settled_yet_is_settled_later() {
     let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
     world.docker.on("web", "config", "fail 1 'yaml: line 3: mapping values are not allowed'");
     let restock = world.restock().await;
-    assert!(!restock.restock.settle_all().await);
+    assert_eq!(restock.restock.settle_all().await, Left::Open);
     assert_eq!(restock.get(&format!("/api/jobs/{id}")).await.ok()["state"], "running");
     let refused = restock.post("/api/apps/web/update").await.problem(503, "unsettled");
     assert!(refused["detail"].as_str().unwrap().contains("mapping values"), "{refused}");
     assert_eq!((ran(&world), refused["job"].as_str()), (old(), Some(id.as_str())));
     world.docker.on("web", "config", "default");
-    assert!(restock.restock.settle_all().await);
+    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
     assert_eq!(restock.finished(&id).await["outcome"], "interrupted");
     assert_eq!(ran(&world), image_id("web new"));
+}
+
+#[tokio::test]
+async fn what_a_compose_still_works_on_is_settled_when_it_has_ended() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    // As a Compose holds it that goes on without its caller.
+    let lock = Locks::new(&world.path("data")).try_target(&Target::App("web".into())).unwrap().unwrap();
+    let restock = world.restock().await;
+    assert_eq!(restock.restock.settle_all().await, Left::Held);
+    let settling = tokio::spawn(restock.restock.clone().keep_settling());
+    lock.release();
+    assert_eq!(restock.finished(&id).await["outcome"], "interrupted");
+    assert_eq!(ran(&world), image_id("web new"));
+    settling.abort();
 }
 
 #[tokio::test]
