@@ -91,7 +91,7 @@ both_engines! {
     };
 
     a_container_that_removes_itself_stays_such_and_comes_back_when_its_update_fails => |kind| {
-        let (case, name) = alone(kind, "rm", &["--rm"], &[]);
+        let (case, name) = alone(kind, "rm", &["--rm", "--env", "PASSWORD=hunter22-of-mine"], &[]);
         case.publish("web", "2", "web");
         assert_eq!(update(&case, &name)["outcome"], "updated");
         let second = inspect(&case, &name);
@@ -100,6 +100,11 @@ both_engines! {
         assert_eq!(update(&case, &name)["outcome"], "rolled_back");
         let back = inspect(&case, &name);
         assert_eq!((&back["Image"], &back["State"]["Running"]), (&second["Image"], &true.into()));
+        assert!(back["Config"]["Env"].to_string().contains("hunter22-of-mine"));
+        for file in std::fs::read_dir(case.root.path().join("data")).unwrap().flatten().filter(|file| file.path().is_file()) {
+            let content = String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned();
+            assert!(!content.contains("hunter22-of-mine"), "{:?} has it", file.path());
+        }
     };
 
     the_old_container_comes_back_when_the_new_one_fails => |kind| {

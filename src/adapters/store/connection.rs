@@ -154,6 +154,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // NORMAL may lose the last transactions in a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is removed may have been secret.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // A transaction that reads first and then finds that somebody has written cannot be retried by the busy timeout.
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(())

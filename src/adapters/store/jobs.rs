@@ -78,12 +78,14 @@ impl Store {
         .await
     }
 
-    /// Writes down how a job ended; its journal stays.
+    /// Writes down how a job ended. The journal of an app's update stays, for a later rollback; that of a container goes,
+    /// because it may hold the values of its environment.
     pub async fn finish(&self, job: &Job) -> Result<(), StoreError> {
         let job = job.clone();
         self.call(move |connection| {
             let changed = connection.execute(
-                "UPDATE jobs SET state = ?2, step = ?3, outcome = ?4, result = ?5, error = ?6, finished_at = ?7
+                "UPDATE jobs SET state = ?2, step = ?3, outcome = ?4, result = ?5, error = ?6, finished_at = ?7,
+                 journal = iif(target_kind = 'container', NULL, journal)
                  WHERE id = ?1",
                 params![
                     job.id.as_str(),
@@ -95,6 +97,10 @@ impl Store {
                     job.finished_at.map(|at| at.to_string()),
                 ],
             )?;
+            if matches!(job.target, Target::Container(_)) {
+                // The log as well has what the journal said. While somebody reads, it is emptied another time.
+                connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
+            }
             known(changed, &job.id)
         })
         .await

@@ -76,6 +76,7 @@ fn journal() -> Journal {
         rollback: true,
         selected: None,
         resumed: false,
+        containers: BTreeMap::new(),
     }
 }
 
