@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
@@ -85,17 +85,28 @@ pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Respo
     let will_hear = runs_here || replay.events.iter().any(is_result);
     let (sender, receiver) = mpsc::channel(BUFFER);
     tokio::spawn(async move {
-        let of_job = id.clone();
-        let only = move |event: &Event| match event.event {
-            "resync" => Pass::On(sse(event, with_context(event))),
-            _ if event.job.as_ref() != Some(&of_job) => Pass::Over,
+        let ask = Notify::new();
+        if !will_hear {
+            ask.notify_one();
+        }
+        let only = |event: &Event| match event.event {
+            "resync" => {
+                // The result may be among what was missed.
+                ask.notify_one();
+                Pass::On(sse(event, with_context(event)))
+            }
+            _ if event.job.as_ref() != Some(&id) => Pass::Over,
             "result" => Pass::Last(sse(event, result_of(&event.data))),
             _ => Pass::On(sse(event, with_context(event))),
         };
         let own = forward(replay, live, &sender, only);
+        let asked = async {
+            ask.notified().await;
+            ended(&restock, &id).await
+        };
         tokio::select! {
             () = own => {}
-            job = ended(&restock, &id), if !will_hear => if let Some(job) = job {
+            job = asked => if let Some(job) = job {
                 let event = SseEvent::default().event("result").data(result_of(&json!(job)).to_string());
                 // A reader that has gone needs no result.
                 let _ = sender.send(event).await;
@@ -108,9 +119,10 @@ pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Respo
 }
 
 /// The end of a job whose `result` is not heard here: it was told before the reader came (back), before this process
-/// began to remember, or the job runs in another process.
+/// began to remember, or while the reader was too slow, or the job runs in another process.
 async fn ended(restock: &Arc<Restock>, id: &JobId) -> Option<Job> {
-    let job = restock.wait(&Ticket::Elsewhere(id.clone())).await.ok()??;
+    let ticket = restock.jobs.find(id).map_or_else(|| Ticket::Elsewhere(id.clone()), Ticket::Own);
+    let job = restock.wait(&ticket).await.ok()??;
     (job.state == JobState::Finished).then_some(job)
 }
 

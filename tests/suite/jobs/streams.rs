@@ -134,6 +134,24 @@ async fn events_of_a_job_of_another_life_are_its_result_alone() {
     assert_eq!(events[0].data["outcome"], "updated");
 }
 
+/// Nothing is read on a slow link until the result is among what was dropped.
+#[tokio::test]
+async fn who_has_missed_the_result_gets_it_all_the_same() {
+    let world = World::with_new_web();
+    let many = r#"i=0; while [ $i -lt 200 ]; do say "{\"id\":\"web$i\",\"text\":\"Pulling\"}"; i=$((i+1)); done"#;
+    world.docker.on("web", "pull", many);
+    let restock = world.restock().await;
+    let stream = restock.post("/api/apps/web/update").header("accept", "text/event-stream").events().await;
+    restock.idle().await;
+    (0..3000).for_each(|number| restock.restock.events.tell(None, "step", json!({ "number": number })));
+    let events = stream.rest().await;
+    let told = names(&events);
+    assert!(told.contains(&"resync"), "{told:?}");
+    assert_eq!(told.iter().filter(|name| **name == "result").count(), 1, "{told:?}");
+    let last = events.last().unwrap();
+    assert_eq!((last.event.as_str(), &last.data["outcome"]), ("result", &json!("updated")));
+}
+
 #[tokio::test]
 async fn everything_that_happens_is_heard_in_one_place_and_can_be_heard_again() {
     let world = World::with_new_web();
