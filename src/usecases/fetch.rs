@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::jobs::{Running, cancelled};
 use super::relay::Relay;
 use super::resolve::{
-    canonical_references, check_containers, check_directory, config, containers_of, hidden_services, of_directory,
+    canonical_references, check_containers, check_directory, config, containers_of, hidden_profiles, of_directory,
     redactor,
 };
 use super::update_app::{Prepared, UpdateOptions};
@@ -187,21 +187,6 @@ fn pull_failed(error: &CommandError, service: Option<&str>, redactor: &Redactor)
         Some(service) => failure.service(service),
         None => failure,
     }
-}
-
-/// Profiles of services that have containers although the project as it stands does not show them.
-async fn hidden_profiles(
-    compose: &Compose,
-    app: &AppDir,
-    call: &ProjectCall,
-    project: &Project,
-    containers: &[Container],
-) -> Result<BTreeSet<String>, Error> {
-    let hidden = hidden_services(project, containers);
-    if hidden.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    Ok(config(compose, app, &call.with_profiles(["*".to_owned()])).await?.project.profiles_of(&hidden))
 }
 
 /// The services the caller named, and what lives in their namespaces.

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Restock;
 use super::resolve::redactor;
-use crate::adapters::compose::ProjectCall;
 use crate::error::{Error, command_error};
 
 /// How many lines may wait for a slow reader, besides those that were asked for at once.
@@ -21,19 +20,16 @@ impl Restock {
     pub async fn logs(self: &Arc<Self>, name: &str, tail: u32, follow: bool) -> Result<mpsc::Receiver<String>, Error> {
         let app = self.apps.find(name)?;
         let compose = self.compose().await?;
-        let model = self.resolve(&app).await?;
-        let redactor = match model.as_ref() {
-            Ok(model) => redactor(&app, model),
-            Err(error) => return Err(error.clone()),
-        };
-        self.engine.info().await?;
-        let services = model.as_ref().as_ref().map_or(0, |model| model.project.services.len());
+        let all = self.engine.containers().await?;
+        let (call, resolved) = self.resolve_call(&app, &all).await?;
+        let model = resolved.as_ref().as_ref().map_err(Error::clone)?;
+        let redactor = redactor(&app, model);
+        let services = model.project.services.len();
         let asked_for = usize::try_from(tail).unwrap_or_default().saturating_mul(services);
         let (sender, receiver) = mpsc::channel(BUFFER + asked_for.min(MOST_AT_ONCE));
         let stop = self.stopping.child_token();
         tokio::spawn(async move {
             let cancel = CancellationToken::new();
-            let call = ProjectCall::new(&app.path);
             let mut lost = 0_u64;
             let lines = compose.logs(&call, tail, follow, &cancel, |line| {
                 if lost > 0

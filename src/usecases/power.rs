@@ -7,11 +7,11 @@ use super::context::Restock;
 use super::ending::{Later, unsettled};
 use super::jobs::{Running, Ticket};
 use super::relay::Relay;
-use super::resolve::{check_containers, check_directory, config, containers_of, redactor};
+use super::resolve::{check_containers, check_directory, config, containers_of, hidden_profiles, redactor};
 use super::update_app::ensure_volumes;
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
-use crate::adapters::compose::{ProjectCall, Redactor, readable};
+use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, readable};
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::error::{Error, command_error};
 
@@ -34,8 +34,7 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
     let restock = &running.restock;
     running.step(Step::Resolve).await?;
     let compose = restock.compose().await?;
-    let call = ProjectCall::new(&app.path);
-    let model = config(&compose, app, &call).await?;
+    let (call, model) = resolve(restock, app, &compose, kind).await?;
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
     check_directory(app, &containers)?;
     check_containers(restock, app, &containers)?;
@@ -56,6 +55,31 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
         error => failed(&error, kind, &redactor).app(&app.name),
     })?;
     Ok(JobResult::of(running.handle.id.clone(), Outcome::Done, started.elapsed()))
+}
+
+/// The project as the verb has to see it. `down` is for all of it; `up` for what would be there by itself, and for what
+/// runs of other profiles.
+async fn resolve(
+    restock: &Restock,
+    app: &AppDir,
+    compose: &Compose,
+    kind: Kind,
+) -> Result<(ProjectCall, Model), Error> {
+    let call = ProjectCall::new(&app.path);
+    if kind == Kind::Down {
+        let call = call.with_profiles(["*".to_owned()]);
+        let model = config(compose, app, &call).await?;
+        return Ok((call, model));
+    }
+    let model = config(compose, app, &call).await?;
+    let containers = containers_of(&model.project, &restock.engine.containers().await?);
+    let profiles = hidden_profiles(compose, app, &call, &model.project, &containers).await?;
+    if profiles.is_empty() {
+        return Ok((call, model));
+    }
+    let call = call.with_profiles(profiles);
+    let model = config(compose, app, &call).await?;
+    Ok((call, model))
 }
 
 fn failed(error: &CommandError, kind: Kind, redactor: &Redactor) -> Error {

@@ -47,17 +47,27 @@ impl Restock {
 
     /// The app's project for reading, with the profiles that its running containers belong to, as an update sees it.
     pub async fn resolve_with(&self, app: &AppDir, all: &[Container]) -> Result<Arc<Result<Model, Error>>, Error> {
+        Ok(self.resolve_call(app, all).await?.1)
+    }
+
+    /// The same, and the call that shows it.
+    pub async fn resolve_call(
+        &self,
+        app: &AppDir,
+        all: &[Container],
+    ) -> Result<(ProjectCall, Arc<Result<Model, Error>>), Error> {
+        let call = ProjectCall::new(&app.path);
         let visible = self.resolve(app).await?;
-        let Ok(model) = visible.as_ref() else { return Ok(visible) };
+        let Ok(model) = visible.as_ref() else { return Ok((call, visible)) };
         let hidden = hidden_services(&model.project, &containers_of(&model.project, all));
         if hidden.is_empty() {
-            return Ok(visible);
+            return Ok((call, visible));
         }
         let everything = self.resolve_profiles(app, ["*".to_owned()].into(), BELIEVED).await?;
-        match everything.as_ref() {
-            Ok(everything) => self.resolve_profiles(app, everything.project.profiles_of(&hidden), BELIEVED).await,
-            Err(_) => Ok(everything),
-        }
+        let Ok(model) = everything.as_ref() else { return Ok((call, everything)) };
+        let profiles = model.project.profiles_of(&hidden);
+        let resolved = self.resolve_profiles(app, profiles.clone(), BELIEVED).await?;
+        Ok((call.with_profiles(profiles), resolved))
     }
 
     async fn resolve_within(&self, app: &AppDir, age: Duration) -> Result<Arc<Result<Model, Error>>, Error> {
@@ -133,10 +143,25 @@ pub fn containers_of(project: &Project, all: &[Container]) -> Vec<Container> {
 }
 
 /// Services that run although the project as it stands does not show them: their profiles are switched off.
-pub fn hidden_services(project: &Project, containers: &[Container]) -> BTreeSet<ServiceName> {
+fn hidden_services(project: &Project, containers: &[Container]) -> BTreeSet<ServiceName> {
     let up = containers.iter().filter(|container| container.state.is_up());
     let services = up.filter_map(|container| container.compose.as_ref()).map(|labels| &labels.service);
     services.filter(|service| !project.services.contains_key(service)).cloned().collect()
+}
+
+/// Profiles of services that run although the project as it stands does not show them.
+pub async fn hidden_profiles(
+    compose: &Compose,
+    app: &AppDir,
+    call: &ProjectCall,
+    project: &Project,
+    containers: &[Container],
+) -> Result<BTreeSet<String>, Error> {
+    let hidden = hidden_services(project, containers);
+    if hidden.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    Ok(config(compose, app, &call.with_profiles(["*".to_owned()])).await?.project.profiles_of(&hidden))
 }
 
 /// The containers that were made in an app's directory, whatever the project is called.

@@ -62,3 +62,33 @@ async fn a_profile_that_nothing_runs_of_is_neither_pulled_nor_started() {
     assert!(world.docker.calls("web").iter().all(|call| !call.contains("--profile")));
     assert!(world.engine.container("web-debug-1").is_none());
 }
+
+#[tokio::test]
+async fn up_and_logs_see_the_profiles_that_run() {
+    let world = world(true);
+    let restock = world.restock().await;
+    restock.post("/api/apps/web/up").await.ok();
+    restock.get("/api/apps/web/logs").await.text();
+    let calls = world.docker.calls("web");
+    assert!(calls.contains(&"compose --profile debug --progress json up -d".to_owned()), "{calls:#?}");
+    assert!(calls.iter().any(|call| call.starts_with("compose --profile debug logs ")), "{calls:#?}");
+}
+
+#[tokio::test]
+async fn up_and_logs_leave_a_profile_alone_that_nothing_runs_of() {
+    let world = world(false);
+    let restock = world.restock().await;
+    restock.get("/api/apps/web/logs").await.text();
+    restock.post("/api/apps/web/up").await.ok();
+    assert!(world.docker.calls("web").iter().all(|call| !call.contains("--profile")));
+}
+
+/// Also of those that are stopped: `down` leaves nothing of the project.
+#[tokio::test]
+async fn down_is_for_the_services_of_every_profile() {
+    let world = world(true);
+    let restock = world.restock().await;
+    restock.post("/api/apps/web/down").await.ok();
+    let calls = world.docker.calls("web");
+    assert_eq!(calls.last().unwrap(), "compose --profile * --progress json down", "{calls:#?}");
+}

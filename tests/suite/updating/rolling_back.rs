@@ -90,7 +90,7 @@ async fn up_and_down_are_what_their_owner_would_type() {
     assert_eq!(restock.post("/api/apps/web/down").await.ok()["outcome"], "done");
     assert_eq!(restock.get("/api/apps/web").await.ok()["state"], "absent");
     let calls = world.docker.calls("web");
-    for call in ["compose --progress json up -d", "compose --progress json down"] {
+    for call in ["compose --progress json up -d", "compose --profile * --progress json down"] {
         assert!(calls.iter().any(|known| known == call), "{calls:#?}");
     }
     world.docker.on("web", "up", "fail 1 'port is already allocated'");
