@@ -7,11 +7,14 @@ use super::context::Restock;
 use super::ending::{Later, unsettled};
 use super::jobs::{Running, Ticket};
 use super::relay::Relay;
-use super::resolve::{check_containers, check_directory, config, containers_of, hidden_profiles, redactor};
+use super::resolve::{
+    canonical_references, check_containers, check_directory, config, containers_of, hidden_profiles, redactor,
+};
 use super::update_app::ensure_volumes;
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, readable};
+use crate::adapters::lock::ImageLocks;
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::error::{Error, command_error};
 
@@ -35,6 +38,11 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
     running.step(Step::Resolve).await?;
     let compose = restock.compose().await?;
     let (call, model) = resolve(restock, app, &compose, kind).await?;
+    let _images = match kind {
+        Kind::Down => ImageLocks::default(),
+        // What is missing is pulled.
+        _ => running.image_locks(&canonical_references(&model.project)).await?,
+    };
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
     check_directory(app, &containers)?;
     check_containers(restock, app, &containers)?;

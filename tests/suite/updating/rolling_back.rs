@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use restock::adapters::lock::Locks;
 use serde_json::json;
 
 use crate::world::{Life, Service, WEB, World, image_id};
@@ -96,4 +99,20 @@ async fn up_and_down_are_what_their_owner_would_type() {
     world.docker.on("web", "up", "fail 1 'port is already allocated'");
     let problem = restock.post("/api/apps/web/up").await.problem(500, "command_failed");
     assert!(problem["detail"].as_str().unwrap().contains("port is already allocated"), "{problem}");
+}
+
+/// `up` pulls what is missing, and nobody else may give the reference another meaning meanwhile.
+#[tokio::test]
+async fn up_is_the_only_writer_of_its_images() {
+    let world = World::with_web();
+    world.docker.on("web", "up", "wait_for up");
+    let restock = world.restock().await;
+    let up = tokio::spawn(restock.post("/api/apps/web/up").into_future());
+    world.docker.called("web", "up").await;
+    let (locks, images) = (Locks::new(&world.path("data")), [WEB.to_owned()].into());
+    assert!(locks.images(&images, Duration::ZERO).await.is_err(), "somebody else could write");
+    world.docker.allow("up");
+    assert_eq!(up.await.unwrap().ok()["outcome"], "done");
+    let _other = locks.images(&images, Duration::ZERO).await.unwrap();
+    assert_eq!(restock.post("/api/apps/web/down").await.ok()["outcome"], "done");
 }
