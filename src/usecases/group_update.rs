@@ -46,13 +46,23 @@ impl Restock {
 
     /// What the update of a container is doing; `None` when none runs and the last one did not fail.
     pub async fn progress(&self, text: &str) -> Result<Option<LayerProgress>, Error> {
-        let (container, _) = self.container(text).await?;
+        let (container, snapshot) = self.container(text).await?;
         let app = container.compose.as_ref().and_then(|_| self.app_of(&container).ok());
-        let target = app.map_or_else(|| Target::Container(container.name.clone()), Target::App);
-        if let Some(job) = self.jobs.running().into_iter().find(|job| job.target == target) {
+        let own = app.map_or_else(|| Target::Container(container.name.clone()), Target::App);
+        // A group's standalone members are pulled for by the group's own job, before theirs begin.
+        let reference = snapshot.references[&container.id].parse::<ImageReference>();
+        let group = reference.ok().map(|reference| Target::Group(reference.with_effective_tag().familiar()));
+        let targets: Vec<_> = [own].into_iter().chain(group).collect();
+        let running = self.jobs.running();
+        let running_for = |target: &Target| running.iter().find(|job| job.target == *target);
+        if let Some(job) = targets.iter().find_map(running_for) {
             return Ok(Some(self.layer_of(&job.id)));
         }
-        let last = self.store.last_job(&target).await?.filter(|job| job.state == State::Finished);
+        let mut last: Option<Job> = None;
+        for target in &targets {
+            let job = self.store.last_job(target).await?.filter(|job| job.state == State::Finished);
+            last = last.into_iter().chain(job).max_by(|a, b| a.id.cmp(&b.id));
+        }
         let error = last.and_then(|job| job.error).map(|error| error.message);
         Ok(error.map(|message| LayerProgress { status: format!("error: {message}"), ..LayerProgress::connecting() }))
     }

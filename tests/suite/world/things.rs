@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 pub struct Container {
     pub id: String,
     pub name: String,
+    /// Empty for a standalone container.
     pub project: String,
     pub service: String,
     /// The project's directory, as Compose notes it.
@@ -173,11 +174,12 @@ impl Container {
     }
 
     fn labels(&self) -> Value {
-        let mut labels = json!({
+        let compose = json!({
             "com.docker.compose.project": self.project, "com.docker.compose.service": self.service,
             "com.docker.compose.project.working_dir": self.dir, "com.docker.compose.oneoff": "False",
             "com.docker.compose.container-number": "1",
         });
+        let mut labels = if self.project.is_empty() { json!({}) } else { compose };
         for (name, value) in &self.labels {
             labels[name] = value.as_str().into();
         }
