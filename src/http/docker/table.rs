@@ -82,7 +82,7 @@ const TABLE: [(&str, &str, Route); 17] = [
 ];
 
 /// The first components of the engine's paths: there its shape of an error is expected.
-const ENGINE: [&str; 22] = [
+const ENGINE: [&str; 23] = [
     "_ping",
     "auth",
     "build",
@@ -105,6 +105,7 @@ const ENGINE: [&str; 22] = [
     "system",
     "tasks",
     "version",
+    "volumes",
 ];
 
 /// An entry of the table, as a request's path fits it.

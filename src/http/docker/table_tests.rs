@@ -98,6 +98,21 @@ fn what_is_not_in_the_table_is_forbidden() {
         ("POST", "/session"),
         ("GET", "/events"),
         ("GET", "/info/x"),
+        ("POST", "/auth"),
+        ("POST", "/commit"),
+        ("GET", "/configs"),
+        ("GET", "/distribution/a/json"),
+        ("GET", "/exec/a/json"),
+        ("POST", "/grpc"),
+        ("GET", "/networks"),
+        ("GET", "/nodes"),
+        ("GET", "/plugins"),
+        ("GET", "/secrets"),
+        ("GET", "/services"),
+        ("GET", "/swarm"),
+        ("GET", "/system/df"),
+        ("GET", "/tasks"),
+        ("GET", "/volumes"),
     ] {
         assert_eq!(found(method, path), Err(403), "{method} {path}");
         assert!(is_engine_path(path), "{path}");

@@ -91,6 +91,7 @@ async fn other_routes_of_the_engine_are_forbidden_and_say_what_is_not() {
         ("POST", "/auth"),
         ("GET", "/distribution/x/json"),
         ("GET", "/system/df"),
+        ("GET", "/volumes"),
         ("PUT", "/images/json"),
         ("OPTIONS", "/images/json"),
         ("TRACE", "/_ping"),
