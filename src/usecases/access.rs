@@ -211,14 +211,14 @@ fn random_token() -> Result<String, Error> {
     Ok(hex(&bytes))
 }
 
-/// Reads a file of keys: one a line, `key` or `key scope[,scope]`; `#` begins a comment. All mistakes are told at once,
-/// by line, and no key is.
+/// Reads a file of keys: one a line, `key` or `key scope[,scope]`; `#` begins a comment at a line's start and after white
+/// space, and is part of a key within one. All mistakes are told at once, by line, and no key is.
 pub fn read_keys(path: &Path) -> Result<Vec<(Hash, Rights)>, Vec<String>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| vec![format!("--api-key-file: {} cannot be read: {error}", path.display())])?;
     let (mut keys, mut mistakes) = (Vec::new(), Vec::new());
     for (number, line) in text.lines().enumerate() {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let mut words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
         let Some(key) = words.next() else { continue };
         let scopes =
             words.next().map(|scopes| scopes.split(',').map(str::parse).collect::<Result<BTreeSet<Scope>, _>>());
@@ -283,6 +283,15 @@ mod tests {
         let mistakes = read_keys(file.path()).unwrap_err().join("\n");
         assert!(["line 1", "line 2", "line 3"].iter().all(|line| mistakes.contains(line)), "{mistakes}");
         assert!(!mistakes.contains("0123456789"));
+    }
+
+    #[test]
+    fn a_key_may_contain_the_sign_that_begins_a_comment() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "#0123456789abcdef\n 0123456789abcdef#more read\t#mine\n").unwrap();
+        let keys = read_keys(file.path()).unwrap();
+        assert_eq!(keys.iter().map(|(hash, _)| *hash).collect::<Vec<_>>(), [hash_of("0123456789abcdef#more")]);
+        assert!(!keys[0].1.include(Scope::Update));
     }
 
     #[test]
