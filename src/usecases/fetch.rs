@@ -13,7 +13,7 @@ use super::resolve::{
 use super::update_app::{Prepared, UpdateOptions};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
-use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, pull_problem, readable};
+use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, Subject, pull_problem, readable};
 use crate::adapters::lock::ImageLocks;
 use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
@@ -90,17 +90,18 @@ pub(super) async fn fetch(
         restock.store.remember_references(&app.name, &references).await?;
     }
     let redactor = redactor(app, &model);
+    let failed = |failure: PullFailure| failure.error(&model.project, &redactor).app(&app.name);
     let more = match (pulled, &options.prepared) {
-        (Some(pulled), _) => pulled.map(|()| hidden)?,
+        (Some(pulled), _) => pulled.map(|()| hidden).map_err(failed)?,
         (None, Some(prepared)) => missing(running, &model, prepared).await?,
         (None, None) => {
             // No names mean everything.
-            pull(running, app, compose, &call, &named, &redactor, running.handle.cancelled()).await?;
+            pull(running, compose, &call, &named, &redactor, running.handle.cancelled()).await.map_err(failed)?;
             Vec::new()
         }
     };
     if !more.is_empty() {
-        pull(running, app, compose, &call, &more, &redactor, running.handle.cancelled()).await?;
+        pull(running, compose, &call, &more, &redactor, running.handle.cancelled()).await.map_err(failed)?;
     }
     Ok((Fetched { call, model, selected, digests }, locks))
 }
@@ -123,7 +124,7 @@ async fn resolve_and_pull(
     compose: &Compose,
     call: &ProjectCall,
     services: &[ServiceName],
-) -> Result<(Model, Result<(), Error>), Error> {
+) -> Result<(Model, Result<(), PullFailure>), Error> {
     let stop_pull = running.handle.cancelled().child_token();
     let files = Redactor::new(app.secret_values(), &[app.name.as_str()]);
     let resolving = async {
@@ -133,7 +134,7 @@ async fn resolve_and_pull(
         }
         model
     };
-    let (model, pulled) = tokio::join!(resolving, pull(running, app, compose, call, services, &files, &stop_pull));
+    let (model, pulled) = tokio::join!(resolving, pull(running, compose, call, services, &files, &stop_pull));
     Ok((model?, pulled))
 }
 
@@ -153,39 +154,61 @@ async fn missing(running: &Running, model: &Model, prepared: &Prepared) -> Resul
 
 async fn pull(
     running: &Running,
-    app: &AppDir,
     compose: &Compose,
     call: &ProjectCall,
     services: &[ServiceName],
     redactor: &Redactor,
     cancel: &CancellationToken,
-) -> Result<(), Error> {
+) -> Result<(), PullFailure> {
     let mut relay = Relay::new(&running.restock.events, &running.handle.id, redactor.clone());
     let timeout = running.restock.limits.pull_timeout;
     let pulled = compose.pull(call, services, timeout, cancel, |line| relay.line(line)).await;
-    pulled.map_err(|error| pull_failed(&error, relay.failed.as_deref(), redactor).app(&app.name))
+    pulled.map_err(|error| PullFailure { error, subject: relay.failed })
 }
 
-fn pull_failed(error: &CommandError, service: Option<&str>, redactor: &Redactor) -> Error {
-    let CommandError::Exit { stderr, .. } = error else {
-        return match error {
-            CommandError::Cancelled { .. } => cancelled(),
-            other => command_error(other, redactor),
+/// A pull that failed, as Compose tells it: which service that means may not be known yet.
+struct PullFailure {
+    error: CommandError,
+    subject: Option<Subject>,
+}
+
+impl PullFailure {
+    fn error(&self, project: &Project, redactor: &Redactor) -> Error {
+        let CommandError::Exit { stderr, .. } = &self.error else {
+            return match &self.error {
+                CommandError::Cancelled { .. } => cancelled(),
+                other => command_error(other, redactor),
+            };
         };
-    };
-    let problem = pull_problem(stderr);
-    if problem == PullProblem::EngineGone {
-        return command_error(error, redactor).hint(problem.hint());
+        let problem = pull_problem(stderr);
+        if problem == PullProblem::EngineGone {
+            return command_error(&self.error, redactor).hint(problem.hint());
+        }
+        let said = redactor.clean(&readable(stderr));
+        let reason = said.lines().last().unwrap_or("no reason was given");
+        let service = self.service(project);
+        let what = match (&service, &self.subject) {
+            (Some(service), _) => format!("the pull of `{service}` failed"),
+            (None, Some(Subject::Image(reference))) => format!("the pull of `{}` failed", redactor.clean(reference)),
+            (None, _) => "the pull failed".to_owned(),
+        };
+        let failure = Error::new(ErrorKind::Upstream, problem.code(), format!("{what}: {reason}"));
+        let failure = failure.hint(problem.hint()).said(&self.error, redactor);
+        match service {
+            Some(service) => failure.service(service),
+            None => failure,
+        }
     }
-    let said = redactor.clean(&readable(stderr));
-    let reason = said.lines().last().unwrap_or("no reason was given");
-    let what =
-        service.map_or_else(|| "the pull failed".to_owned(), |service| format!("the pull of `{service}` failed"));
-    let failure = Error::new(ErrorKind::Upstream, problem.code(), format!("{what}: {reason}"));
-    let failure = failure.hint(problem.hint()).said(error, redactor);
-    match service {
-        Some(service) => failure.service(service),
-        None => failure,
+
+    /// The service whose pull failed; from Compose 5 on the first one that follows the image.
+    fn service(&self, project: &Project) -> Option<ServiceName> {
+        match self.subject.as_ref()? {
+            Subject::Service(name) => Some(ServiceName::new(name)),
+            Subject::Image(reference) => {
+                project.services.iter().find(|(_, service)| service.image == *reference).map(|(name, _)| name.clone())
+            }
+            _ => None,
+        }
     }
 }
 

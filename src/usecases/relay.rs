@@ -21,8 +21,8 @@ pub struct Relay<'a> {
     told: HashMap<String, (Instant, String)>,
     /// Containers that the command says it has started, made or made anew.
     pub touched: BTreeSet<String>,
-    /// The service or image whose pull failed.
-    pub failed: Option<String>,
+    /// The service or image whose pull failed first.
+    pub failed: Option<Subject>,
 }
 
 impl<'a> Relay<'a> {
@@ -47,7 +47,7 @@ impl<'a> Relay<'a> {
         let (key, what) = describe(&progress.subject);
         if progress.failed {
             // The first failure is the cause; the others are interrupted by it.
-            self.failed.get_or_insert_with(|| key.clone());
+            self.failed.get_or_insert_with(|| whole(&progress.subject).clone());
         }
         if let Subject::Container(name) = &progress.subject
             && matches!(progress.status.as_str(), "Started" | "Recreated" | "Created" | "Restarted")
@@ -74,6 +74,14 @@ impl<'a> Relay<'a> {
             data["percent"] = (current.min(total) * 100 / total).into();
         }
         self.events.tell(Some(self.job), event, data);
+    }
+}
+
+/// What a layer is of; anything else is whole itself.
+fn whole(subject: &Subject) -> &Subject {
+    match subject {
+        Subject::Layer { of, .. } => whole(of),
+        other => other,
     }
 }
 

@@ -125,3 +125,27 @@ async fn a_compose_without_json_progress_is_asked_for_plain_words() {
     restock.post("/api/apps/web/update").await.problem(502, "no_such_image");
     assert!(world.docker.calls("web").iter().any(|call| call.starts_with("compose --progress plain pull")));
 }
+
+/// Compose 5 tells of images. Told is the service that follows one, or none where nothing in the project does.
+#[tokio::test]
+async fn a_pull_that_fails_by_its_image_is_told_by_its_service() {
+    let world = World::with_new_web();
+    world.docker.version("5.0.0");
+    let restock = world.restock().await;
+    let fails = |subject: &str, parent: &str| {
+        let event = json!({"id": subject, "parent_id": parent, "text": "Error", "status": "Error", "details": "gone"});
+        world.docker.on("web", "pull", &format!("say '{event}'; fail 1 'manifest unknown'"));
+    };
+    let image = format!("Image {WEB}");
+    // The first pull follows the resolving; the others run beside it.
+    for (subject, parent) in [(image.as_str(), ""), (&image, ""), ("4f2a", &image)] {
+        fails(subject, parent);
+        let problem = restock.post("/api/apps/web/update").await.problem(502, "no_such_image");
+        assert_eq!(problem["service"], "web");
+        assert!(problem["detail"].as_str().unwrap().contains("the pull of `web` failed"), "{problem}");
+    }
+    fails("Image registry.test/other:1", "");
+    let problem = restock.post("/api/apps/web/update").await.problem(502, "no_such_image");
+    assert!(problem["service"].is_null(), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("the pull of `registry.test/other:1` failed"), "{problem}");
+}
