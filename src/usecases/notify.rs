@@ -161,15 +161,17 @@ impl Restock {
         join_all(deliveries).await;
     }
 
+    /// Delivers until one fails. The others are then not tried, as each would wait for the same time-out; when it was the
+    /// message that the receiver did not like, they come before it the next time.
     async fn deliver_in_order(&self, receiver: &Receiver, due: Vec<Waiting>) {
+        let tries = due.iter().map(|waiting| waiting.tries).max().unwrap_or_default();
         let mut down = false;
         for waiting in due {
-            // After one failure the others are not even tried: each would wait for the same time-out.
-            let delivered = if down { None } else { Some(self.deliver(receiver, &waiting).await) };
-            down = delivered != Some(true);
+            let tried = !down;
+            down = down || !self.deliver(receiver, &waiting).await;
             let noted = if down {
-                let next = Timestamp::now() + self.notifying.pace.wait(waiting.tries);
-                self.store.postpone_notice(&waiting.id, next).await
+                let next = Timestamp::now() + self.notifying.pace.wait(tries);
+                self.store.postpone_notice(&waiting.id, next, tried).await
             } else {
                 self.store.forget_notice(&waiting.id).await
             };

@@ -54,7 +54,7 @@ impl Store {
         .await
     }
 
-    /// The messages for these receivers that are due, oldest first. Each is taken for a while: nobody else tries it
+    /// The messages for these receivers that are due, those first that were tried least, then the oldest. Each is taken for a while: nobody else tries it
     /// meanwhile, and if this process dies it is due again afterwards.
     pub async fn take_due_notices(
         &self,
@@ -66,7 +66,8 @@ impl Store {
             let transaction = connection.transaction()?;
             let mut due = Vec::new();
             {
-                let query = "SELECT id, receiver, notice, since, tries FROM notices WHERE next <= ?1 ORDER BY id";
+                let query =
+                    "SELECT id, receiver, notice, since, tries FROM notices WHERE next <= ?1 ORDER BY tries, id";
                 let mut statement = transaction.prepare_cached(query)?;
                 let mut rows = statement.query([now.as_second()])?;
                 while let Some(row) = rows.next()? {
@@ -101,12 +102,12 @@ impl Store {
         .await
     }
 
-    /// Notes that a try was in vain, and when the next may be.
-    pub async fn postpone_notice(&self, id: &str, next: Timestamp) -> Result<(), StoreError> {
+    /// Notes when the next try may be, and whether there was one in vain.
+    pub async fn postpone_notice(&self, id: &str, next: Timestamp, tried: bool) -> Result<(), StoreError> {
         let id = id.to_owned();
         self.call(move |connection| {
-            let postpone = "UPDATE notices SET tries = tries + 1, next = ?2 WHERE id = ?1";
-            connection.execute(postpone, params![id, next.as_second()])?;
+            let postpone = "UPDATE notices SET tries = tries + ?3, next = ?2 WHERE id = ?1";
+            connection.execute(postpone, params![id, next.as_second(), tried])?;
             Ok(())
         })
         .await
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!((taken.len(), &taken[0].notice, taken[0].tries), (1, &notice, 0));
         assert!(due(&Store::open(dir.path()).unwrap(), 159).await.is_empty());
         assert_eq!(due(&store, 160).await.len(), 1);
-        store.postpone_notice(&taken[0].id, Timestamp::from_second(500).unwrap()).await.unwrap();
+        store.postpone_notice(&taken[0].id, Timestamp::from_second(500).unwrap(), true).await.unwrap();
         assert!(due(&store, 499).await.is_empty());
         assert_eq!(due(&store, 500).await[0].tries, 1);
         store.forget_notice(&taken[0].id).await.unwrap();

@@ -36,6 +36,8 @@ struct Inner {
     got: Vec<Got>,
     /// What is answered first; then 200.
     answers: VecDeque<u16>,
+    /// What has this in it is refused.
+    refuses: Option<&'static str>,
 }
 
 /// A server that takes everything.
@@ -48,6 +50,13 @@ pub struct HttpReceiver {
 impl HttpReceiver {
     pub async fn start() -> Self {
         Self::that_answers(&[]).await
+    }
+
+    /// One that does not like a word.
+    pub async fn that_refuses(word: &'static str) -> Self {
+        let receiver = Self::start().await;
+        receiver.inner.lock().unwrap().refuses = Some(word);
+        receiver
     }
 
     /// One that answers with these first.
@@ -79,7 +88,8 @@ async fn take(
 ) -> (StatusCode, [(&'static str, &'static str); 1]) {
     let mut inner = inner.lock().unwrap();
     inner.got.push(Got { uri: uri.to_string(), headers, body });
-    let status = inner.answers.pop_front().unwrap_or(200);
+    let refused = inner.refuses.is_some_and(|word| inner.got.last().unwrap().json().to_string().contains(word));
+    let status = inner.answers.pop_front().unwrap_or(if refused { 400 } else { 200 });
     (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")])
 }
 

@@ -77,6 +77,24 @@ async fn one_that_fails_keeps_no_other_waiting_and_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_refused_holds_up_no_other() {
+    let world = World::new();
+    let receiver = HttpReceiver::that_refuses("first").await;
+    let restock = restock(&world, webhook(&receiver)).await;
+    for app in ["first", "second", "third"] {
+        restock.restock.announce_found(Target::App(app.into()), newer(&format!("sha256:{app}"))).await;
+    }
+    soon("the two others", async {
+        while waiting(&restock).await > 1 {
+            restock.restock.deliver_due().await;
+        }
+    })
+    .await;
+    let apps: Vec<_> = receiver.got().iter().map(|got| got.json()["app"].clone()).collect();
+    assert!(apps.contains(&json!("second")) && apps.contains(&json!("third")), "{apps:?}");
+}
+
+#[tokio::test]
 async fn receivers_get_what_they_asked_for_and_nothing_else() {
     let world = World::with_new_web();
     let receiver = HttpReceiver::start().await;
