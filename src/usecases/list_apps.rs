@@ -1,12 +1,12 @@
 //! The apps as they are now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 
 use super::context::Restock;
 use super::freshness::Ask;
-use super::policies::{AppPolicy, policy_of};
+use super::policies::{AppPolicy, Toggles, policy_of};
 use super::resolve::{check_directory, containers_of, of_directory};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::Model;
@@ -66,11 +66,10 @@ impl Restock {
         // Read first: what changes meanwhile makes the look out of date at once.
         let generation = self.look_generation();
         let (apps, digests) = tokio::try_join!(self.list_apps(), async { Ok(self.engine.digests().await?) })?;
-        let toggles: HashMap<_, _> = self.store.toggles("app").await?.into_iter().collect();
+        let toggles = self.toggles().await?;
         let mut seen = Vec::with_capacity(apps.len());
         for app in apps {
-            let setting = toggles.get(app.dir.name.as_str()).map(String::as_str);
-            seen.push(self.see(app, &digests, setting).await);
+            seen.push(self.see(app, &digests, &toggles).await);
         }
         self.note_look(generation, &seen);
         Ok(seen)
@@ -79,15 +78,14 @@ impl Restock {
     /// One app with what is known of it.
     pub async fn seen_app(&self, name: &str) -> Result<SeenApp, Error> {
         let (app, digests) = tokio::try_join!(self.app(name), async { Ok(self.engine.digests().await?) })?;
-        let setting = self.store.toggle(&app.dir.target()).await?;
-        Ok(self.see(app, &digests, setting.as_deref()).await)
+        Ok(self.see(app, &digests, &self.toggles().await?).await)
     }
 
-    async fn see(&self, app: App, digests: &BTreeMap<String, Vec<String>>, setting: Option<&str>) -> SeenApp {
+    async fn see(&self, app: App, digests: &BTreeMap<String, Vec<String>>, toggles: &Toggles) -> SeenApp {
         let found = self.status_of(&app, digests, Ask::Nobody).await;
         let known = found.checked_at.is_some() || found.status == Status::Skipped;
         let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(found.status);
-        SeenApp { policy: policy_of(&app, setting), app, status }
+        SeenApp { policy: policy_of(&app, toggles), app, status }
     }
 
     /// One app.

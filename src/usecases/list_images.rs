@@ -1,6 +1,6 @@
 //! Running containers grouped by image, and the freshness of one of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::context::Restock;
 use super::freshness::{Ask, Asked, digests_of, followed};
 use super::inventory::Snapshot;
+use super::policies::Toggles;
 use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status};
 use crate::domain::group::{GroupStatus, find_container};
@@ -40,6 +41,7 @@ pub struct Member {
     pub container_name: String,
     pub local_digest: String,
     pub status: GroupStatus,
+    /// By what is set for it, or by its labels.
     pub auto_update: bool,
 }
 
@@ -48,7 +50,7 @@ impl Restock {
     /// in the background.
     pub async fn groups(self: &Arc<Self>) -> Result<Vec<Group>, Error> {
         let snapshot = self.snapshot().await?;
-        let toggles: HashMap<_, _> = self.store.toggles("container").await?.into_iter().collect();
+        let toggles = self.toggles().await?;
         let mut groups = Vec::new();
         for (reference, members) in by_reference(&snapshot) {
             groups.push(self.group(&reference, &members, &snapshot, &toggles).await);
@@ -76,7 +78,7 @@ impl Restock {
         reference: &ImageReference,
         members: &[&Container],
         snapshot: &Snapshot,
-        toggles: &HashMap<String, String>,
+        toggles: &Toggles,
     ) -> Group {
         let mut containers = Vec::with_capacity(members.len());
         let image = reference.familiar();
@@ -88,7 +90,7 @@ impl Restock {
                 container_name: container.name.clone(),
                 local_digest: short(finding.local_digest.as_ref()),
                 status: finding.status.into(),
-                auto_update: toggles.get(&container.name).is_some_and(|policy| policy != "disabled"),
+                auto_update: toggles.marks(container),
             });
         }
         let known = self.freshness.known(reference).and_then(|known| known.digest);
@@ -134,16 +136,6 @@ impl Restock {
             Target::App(name) => app.as_deref() == Some(name.as_str()),
             Target::Group(_) | Target::All(_) => false,
         })
-    }
-
-    /// Turns a container's automatic updates on or off; tells which they are then.
-    pub async fn toggle_container(&self, text: &str) -> Result<bool, Error> {
-        let (container, _) = self.container(text).await?;
-        let target = Target::Container(container.name);
-        let on = self.store.toggle(&target).await?.is_none_or(|policy| policy == "disabled");
-        self.store.set_toggle(&target, Some(if on { "registry" } else { "disabled" })).await?;
-        self.changed();
-        Ok(on)
     }
 }
 

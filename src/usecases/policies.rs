@@ -1,15 +1,21 @@
 //! The policy of an app: which one holds for each service, who said so, and setting it.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::list_apps::App;
-use crate::domain::app::ServiceName;
+use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
+use crate::domain::job::Target;
 use crate::domain::plan::by_service;
-use crate::domain::policy::{Policy, PolicyLabels, Source, decide};
+use crate::domain::policy::{Policy, PolicyLabels, Source, UnknownPolicy, decide};
 use crate::error::{Error, Kind};
+
+/// The policy by which something is left alone, as it is stored.
+const DISABLED: &str = "disabled";
 
 /// An app's policy and who decided it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -42,28 +48,106 @@ impl Restock {
                 .hint("correct `x-restock` in the Compose file")
                 .app(name));
         }
-        let setting = self.store.toggle(&app.dir.target()).await?;
-        Ok(policy_of(&app, setting.as_deref()))
+        Ok(policy_of(&app, &self.toggles().await?))
     }
 
-    /// Sets an app's policy, which then wins over its file and its labels; `None` unsets it.
+    /// Sets an app's policy, which then wins over its file and its labels, and over what was set for single containers
+    /// of it before; `None` unsets all that. Mistakes in the app's file are no obstacle.
     pub async fn set_policy(&self, name: &str, policy: Option<Policy>) -> Result<AppPolicy, Error> {
-        let app = self.apps.find(name)?;
-        self.store.set_toggle(&app.target(), policy.map(|policy| policy.to_string()).as_deref()).await?;
-        self.policy(name).await
+        let app = self.app(name).await?;
+        self.store.set_toggle(&app.dir.target(), policy.map(|policy| policy.to_string()).as_deref()).await?;
+        for container in &app.containers {
+            self.store.set_toggle(&Target::Container(container.name.clone()), None).await?;
+        }
+        self.changed();
+        Ok(policy_of(&app, &self.toggles().await?))
+    }
+
+    /// Turns a container's automatic updates on or off, whoever had decided; tells which they are then.
+    pub async fn toggle_container(&self, text: &str) -> Result<bool, Error> {
+        let (container, _) = self.container(text).await?;
+        let target = Target::Container(container.name.clone());
+        let inherited = self.inherits(&container).await?;
+        let is_on = match self.store.toggle(&target).await? {
+            Some(policy) => policy != DISABLED,
+            None => inherited,
+        };
+        // What holds anyway needs no word of its own, and follows the file and the labels again.
+        let own = (is_on == inherited).then_some(if is_on { DISABLED } else { "registry" });
+        self.store.set_toggle(&target, own).await?;
+        self.changed();
+        Ok(!is_on)
+    }
+
+    /// Whether a container would be updated by itself if nobody had set anything for it alone.
+    async fn inherits(&self, container: &Container) -> Result<bool, Error> {
+        let app = match self.app_of(container) {
+            Ok(name) => Some(self.app(&name).await?),
+            Err(_) => None,
+        };
+        let setting = match &app {
+            Some(app) => self.store.toggle(&app.dir.target()).await?,
+            None => None,
+        };
+        let in_file = app.as_ref().and_then(in_file);
+        Ok(is_on(decide(setting.as_deref(), in_file, &container.policy)))
+    }
+
+    /// Everything that people have set.
+    pub async fn toggles(&self) -> Result<Toggles, Error> {
+        Ok(Toggles {
+            apps: self.store.toggles("app").await?.into_iter().collect(),
+            containers: self.store.toggles("container").await?.into_iter().collect(),
+        })
     }
 }
 
+/// The policies that people have set, by their targets' names.
+pub struct Toggles {
+    apps: HashMap<String, String>,
+    containers: HashMap<String, String>,
+}
+
+impl Toggles {
+    /// What holds for a container, of `app` or of none: its own setting before that of its app.
+    pub fn of(&self, container: &Container, app: Option<&AppName>) -> Option<&str> {
+        let of_app = || self.apps.get(app?.as_str());
+        self.containers.get(&container.name).or_else(of_app).map(String::as_str)
+    }
+
+    /// Whether somebody has switched the updates of an app's container off.
+    pub fn disables(&self, container: &Container, app: &AppName) -> bool {
+        self.of(container, Some(app)) == Some(DISABLED)
+    }
+
+    /// Whether a container is updated by itself, by what is set for it alone and by its labels.
+    pub fn marks(&self, container: &Container) -> bool {
+        is_on(decide(self.of(container, None), None, &container.policy))
+    }
+}
+
+fn is_on(decided: Result<Option<(Policy, Source)>, UnknownPolicy>) -> bool {
+    matches!(decided, Ok(Some((policy, _))) if policy != Policy::Disabled)
+}
+
+fn in_file(app: &App) -> Option<&str> {
+    let settings = app.model.as_ref().ok()?.project.settings.as_ref().ok()?;
+    settings.auto_update.as_deref()
+}
+
 /// The policy of an app, with what somebody has set for it.
-pub fn policy_of(app: &App, setting: Option<&str>) -> AppPolicy {
-    let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
-    let in_file = settings.and_then(|settings| settings.auto_update.as_deref());
+pub fn policy_of(app: &App, toggles: &Toggles) -> AppPolicy {
+    let in_file = in_file(app);
     let services: Vec<_> = by_service(&app.containers)
         .into_iter()
-        .map(|(service, replicas)| service_policy(service, &replicas, setting, in_file))
+        .map(|(service, replicas)| {
+            let setting = replicas.first().and_then(|replica| toggles.of(replica, Some(&app.dir.name)));
+            service_policy(service, &replicas, setting, in_file)
+        })
         .collect();
     // A setting and the file speak for the whole app, also when it has no containers.
-    let whole = decide(setting, in_file, &PolicyLabels::default()).ok().flatten();
+    let setting = toggles.apps.get(app.dir.name.as_str());
+    let whole = decide(setting.map(String::as_str), in_file, &PolicyLabels::default()).ok().flatten();
     let first = services.first().and_then(|first| Some((first.auto_update?, first.source?)));
     let agreed = first.filter(|(policy, _)| services.iter().all(|service| service.auto_update == Some(*policy)));
     let decided = whole.or(agreed);

@@ -1,6 +1,6 @@
 //! Which containers a policy marks, and what each follows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pass::Scope;
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::usecases::context::Restock;
 use crate::usecases::inventory::Snapshot;
 use crate::usecases::list_apps::App;
+use crate::usecases::policies::Toggles;
 
 /// A running container that a policy marks.
 pub(super) struct Marked {
@@ -41,20 +42,11 @@ pub(super) struct Marks {
     pub errors: Vec<String>,
 }
 
-/// What people have set, by the target's name.
-struct Settings {
-    apps: HashMap<String, String>,
-    containers: HashMap<String, String>,
-}
-
 impl Restock {
     /// Finds what a pass works on. Nobody but the engine is asked, and that once.
     pub(super) async fn marks(&self, scope: &Scope) -> Result<Marks, Error> {
         let snapshot = self.snapshot().await?;
-        let settings = Settings {
-            apps: self.store.toggles("app").await?.into_iter().collect(),
-            containers: self.store.toggles("container").await?.into_iter().collect(),
-        };
+        let toggles = self.toggles().await?;
         let mut marks = Marks {
             snapshot: snapshot.clone(),
             marked: Vec::new(),
@@ -66,12 +58,12 @@ impl Restock {
         for app in self.apps_among(&snapshot.containers).await? {
             seen.extend(app.containers.iter().map(|container| container.id.clone()));
             if scope.has_app(&app) {
-                marks.take_app(app, &settings);
+                marks.take_app(app, &toggles);
             }
         }
         if scope.has_rest() {
             for container in snapshot.containers.iter().filter(|container| !seen.contains(&container.id)) {
-                marks.take_other(container, &settings);
+                marks.take_other(container, &toggles);
             }
         }
         marks.marked.sort_by(|a, b| (&a.unit, &a.container.name).cmp(&(&b.unit, &b.container.name)));
@@ -80,11 +72,12 @@ impl Restock {
 }
 
 impl Marks {
-    fn take_app(&mut self, app: App, settings: &Settings) {
+    fn take_app(&mut self, app: App, toggles: &Toggles) {
         let name = app.dir.name.clone();
-        let set = settings.apps.get(name.as_str());
         let in_file = app.model.as_ref().ok().map(|model| model.project.settings.as_ref());
         let in_file = match in_file {
+            // What somebody has set speaks first: who has switched it off need not hear of it in each pass.
+            Some(Err(_)) if app.containers.iter().all(|container| toggles.disables(container, &name)) => return,
             Some(Err(mistakes)) => return self.errors.push(format!("{name}: {mistakes}")),
             Some(Ok(file)) => file.auto_update.clone(),
             None => None,
@@ -92,7 +85,7 @@ impl Marks {
         let (mut marked, mut left_alone, mut errors) = (Vec::new(), BTreeSet::new(), Vec::new());
         for container in &app.containers {
             let Some(labels) = &container.compose else { continue };
-            let setting = settings.containers.get(&container.name).or(set).map(String::as_str);
+            let setting = toggles.of(container, Some(&name));
             let policy = match decide(setting, in_file.as_deref(), &container.policy) {
                 Ok(Some((policy, _))) if policy != Policy::Disabled => policy,
                 Ok(_) => {
@@ -135,13 +128,12 @@ impl Marks {
         self.apps.insert(name, app);
     }
 
-    fn take_other(&mut self, container: &Container, settings: &Settings) {
+    fn take_other(&mut self, container: &Container, toggles: &Toggles) {
         if !container.state.is_up() {
             return;
         }
         let name = &container.name;
-        let setting = settings.containers.get(name).map(String::as_str);
-        let policy = match decide(setting, None, &container.policy) {
+        let policy = match decide(toggles.of(container, None), None, &container.policy) {
             Ok(Some((policy, _))) if policy != Policy::Disabled => policy,
             Ok(_) => return,
             Err(unknown) => return self.errors.push(format!("{name}: {unknown}")),
