@@ -275,23 +275,34 @@ impl<'a> Work<'a> {
     }
 
     /// Gives the references their old images back, runs Compose again, and proves it.
+    ///
+    /// A service whose old image is gone holds up no other; it is the error, once the others run again.
     pub async fn take_back(&self) -> Result<(), NotApplied> {
         let engine = &self.running.restock.engine;
         let mut targets = Targets::new();
+        let mut lost = None;
         for change in &self.journal.changes {
             let Some(old) = change.from.first() else { continue };
-            let failed = |reason: String| NotApplied {
-                service: Some(change.service.clone()),
-                reason,
-                command: None,
-                later: None,
-            };
-            retag(engine, old, &change.reference).await.map_err(failed)?;
-            targets.insert(change.service.clone(), identity(engine, old).await.map_err(failed)?);
+            match restore(engine, old, &change.reference).await {
+                Ok(image) => {
+                    targets.insert(change.service.clone(), image);
+                }
+                Err(reason) => {
+                    let service = Some(change.service.clone());
+                    lost = lost.or(Some(NotApplied { service, ..NotApplied::because(reason) }));
+                }
+            }
+        }
+        if targets.is_empty()
+            && let Some(lost) = lost
+        {
+            let later = engine.info().await.is_err().then_some(Later::EngineGone);
+            return Err(NotApplied { later, ..lost });
         }
         let before = engine.project_containers(&self.journal.project).await.unwrap_or_default();
         super::settle::clean_leftovers(engine, &before).await.map_err(NotApplied::because)?;
-        self.apply(&before, &targets).await.map(drop)
+        self.apply(&before, &targets).await?;
+        lost.map_or(Ok(()), Err)
     }
 
     /// The new images of the journal, as the proof expects them.
@@ -309,6 +320,12 @@ pub async fn retag(engine: &Engine, image: &ImageId, reference: &str) -> Result<
     }
     let tag = parsed.effective_tag().unwrap_or_default();
     engine.tag(image, &parsed.repository(), tag).await.map_err(|error| error.to_string())
+}
+
+/// Makes `reference` mean `image` again, and tells what the proof is to expect.
+async fn restore(engine: &Engine, image: &ImageId, reference: &str) -> Result<ExpectedImage, String> {
+    retag(engine, image, reference).await?;
+    identity(engine, image).await
 }
 
 async fn identity(engine: &Engine, image: &ImageId) -> Result<ExpectedImage, String> {

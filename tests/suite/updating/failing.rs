@@ -118,6 +118,24 @@ async fn all_that_changed_is_taken_back_when_one_service_fails() {
 }
 
 #[tokio::test]
+async fn a_service_whose_old_image_is_gone_holds_up_no_other() {
+    let world = World::new();
+    world.app("web").service("a", "registry.test/a:1").service("b", "registry.test/b:1").running();
+    world.engine.publish("registry.test/a:1", "a new");
+    world.engine.publish_with("registry.test/b:1", "b bad", Life::Exits(1));
+    world.docker.on("web", "up", "wait_for up");
+    let restock = world.restock().await;
+    let job = restock.start_update("web").await;
+    world.docker.called("web", "up").await;
+    world.engine.things(|things| things.images.remove(&image_id("registry.test/a:1 old")));
+    world.docker.allow("up");
+    let ended = restock.finished(&job).await;
+    assert_eq!((&ended["outcome"], &ended["error"]["code"]), (&json!("failed"), &json!("rollback_failed")), "{ended}");
+    let container = world.engine.container("web-b-1").unwrap();
+    assert_eq!(container.image_id, image_id("registry.test/b:1 old"));
+}
+
+#[tokio::test]
 async fn what_was_taken_back_is_in_the_history() {
     let world = with_bad_web(Life::Exits(1));
     let restock = world.restock().await;
