@@ -8,11 +8,14 @@ use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::rows::{Reason, json, read_json, read_optional_word, read_word, word};
 use crate::domain::app::AppName;
-use crate::domain::job::{Job, JobId, State, Step, Target};
+use crate::domain::job::{Job, JobId, Kind, Outcome, State, Step, Target};
 use crate::domain::journal::Journal;
 
 /// Everything of a job but the journal, which is large and seldom wanted.
 const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, started_at, finished_at";
+
+/// How long passes that changed nothing stay in the history: one an hour, with its report, would outgrow all else in it.
+const UNCHANGED_KEPT: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
 
 /// Which part of the history to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,6 +103,12 @@ impl Store {
             if matches!(job.target, Target::Container(_)) {
                 // The log as well has what the journal said. While somebody reads, it is emptied another time.
                 connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
+            }
+            if job.kind == Kind::AutoUpdate {
+                let old = jiff::Timestamp::now() - UNCHANGED_KEPT;
+                let forget = "DELETE FROM jobs WHERE kind = ?1 AND outcome = ?2 AND finished_at < ?3";
+                let words = params![word(&job.kind)?, word(&Outcome::Unchanged)?, old.to_string()];
+                connection.execute(forget, words)?;
             }
             known(changed, &job.id)
         })

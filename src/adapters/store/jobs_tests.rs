@@ -246,3 +246,21 @@ async fn what_was_answered_is_there_after_a_crash() {
     assert_eq!(store.running().await.unwrap()[0].step, Some(Step::Apply));
     assert_eq!(store.journal(&id(1)).await.unwrap(), Some(journal()));
 }
+
+#[tokio::test]
+async fn passes_that_changed_nothing_are_forgotten_after_a_month() {
+    let (_dir, store) = store();
+    let old = jiff::Timestamp::now() - std::time::Duration::from_secs(31 * 24 * 3600);
+    let pass = |n, outcome, at| Job {
+        kind: Kind::AutoUpdate,
+        target: Target::All("*".into()),
+        finished_at: Some(at),
+        ..finished(n, "*", outcome, false)
+    };
+    add(&store, &pass(1, Outcome::Unchanged, old)).await;
+    add(&store, &pass(2, Outcome::Updated, old)).await;
+    add(&store, &Job { finished_at: Some(old), ..finished(3, "a", Outcome::Unchanged, false) }).await;
+    add(&store, &pass(4, Outcome::Unchanged, jiff::Timestamp::now())).await;
+    let left = store.history(&HistoryFilter { limit: 10, ..HistoryFilter::default() }).await.unwrap();
+    assert_eq!(ids(&left), [id(4), id(3), id(2)]);
+}
