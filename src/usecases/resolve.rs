@@ -19,6 +19,9 @@ use crate::error::{Error, Kind, config_error};
 /// (`include`, `extends` and `env_file` may lie anywhere).
 const BELIEVED: Duration = Duration::from_secs(60);
 
+/// How long a mistake is believed: it may have been in a file of another directory, and who has mended it looks again.
+const MISTAKE_BELIEVED: Duration = Duration::from_secs(1);
+
 /// Resolved projects, remembered while their files stay the same, so that a list of apps starts no child for each.
 #[derive(Default)]
 pub struct Resolver {
@@ -99,6 +102,7 @@ impl Resolver {
     fn recall(&self, call: &Call, files: &Fingerprint, age: Duration) -> Option<Arc<Result<Model, Error>>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(call)?;
+        let age = if known.resolved.is_ok() { age } else { age.min(MISTAKE_BELIEVED) };
         (known.files == *files && known.at.elapsed() < age).then(|| known.resolved.clone())
     }
 

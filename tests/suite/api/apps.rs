@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::world::{Life, World};
+use crate::world::{Life, World, soon};
 
 #[tokio::test]
 async fn apps_are_listed_with_state_project_and_containers() {
@@ -46,6 +46,10 @@ async fn a_broken_app_stays_in_the_list_and_hides_nobody() {
     // What runs is known from the engine, whatever the file says.
     assert_eq!(app("broken")["services"][0]["containers"][0]["name"], "broken-web-1");
     assert_eq!(restock.get("/api/apps/broken").await.ok()["state"], "broken");
+    // The mistake was in a file of another directory, and is mended.
+    world.docker.on("broken", "config", "default");
+    soon("the end of the mistake", async { while restock.get("/api/apps/broken").await.ok()["state"] == "broken" {} })
+        .await;
 }
 
 #[tokio::test]
