@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::context::Restock;
-use super::freshness::{Ask, Asked, digests_of, followed};
+use super::freshness::{Ask, asked_of, digests_of, followed};
 use super::jobs::{Running, Ticket};
 use super::list_apps::App;
 use crate::domain::app::{AppName, ServiceName};
@@ -60,15 +60,15 @@ impl Restock {
     pub async fn status_of(&self, app: &App, digests: &BTreeMap<String, Vec<String>>, ask: Ask) -> AppStatus {
         let services = app.model.as_ref().map(|model| &model.project.services).ok();
         let containers = by_service(&app.containers);
-        let asked: Asked = services
+        let follows = services
             .into_iter()
             .flatten()
             .filter(|(name, service)| containers.contains_key(name) && service.pull_policy == PullPolicy::Asks)
             .filter_map(|(name, service)| {
                 let authfile = containers.get(name).into_iter().flatten().find_map(|replica| replica.authfile.clone());
                 Some((followed(&service.image).ok()?, authfile))
-            })
-            .collect();
+            });
+        let asked = asked_of(follows);
         self.freshness.learn(&asked, ask).await;
         let updating =
             self.jobs.running().into_iter().any(|job| job.target == app.dir.target() && job.kind == Kind::Update);

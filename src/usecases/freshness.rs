@@ -34,6 +34,16 @@ pub enum Ask {
 /// References to ask about, each with the file of credentials that one of its containers names.
 pub type Asked = BTreeMap<ImageReference, Option<PathBuf>>;
 
+/// Puts together what containers follow. Many may follow one reference: a file that any of them names is for all.
+pub fn asked_of(followed: impl IntoIterator<Item = (ImageReference, Option<PathBuf>)>) -> Asked {
+    let mut asked = Asked::new();
+    for (reference, authfile) in followed {
+        let known = asked.entry(reference).or_default();
+        *known = known.take().or(authfile);
+    }
+    asked
+}
+
 /// The answers of registries. Cheap to clone.
 #[derive(Clone)]
 pub struct Freshness {
@@ -60,6 +70,8 @@ struct Slot {
     /// Held while the registry is asked: whoever comes meanwhile waits for that answer.
     asking: tokio::sync::Mutex<()>,
     known: Mutex<Option<(Instant, Known)>>,
+    /// The file of credentials that came with the last question, for who has to ask further and names none.
+    authfile: Mutex<Option<PathBuf>>,
 }
 
 impl Freshness {
@@ -74,7 +86,7 @@ impl Freshness {
             };
             let age = Timestamp::now().duration_since(remembered.checked_at).unsigned_abs();
             if let Some(at) = Instant::now().checked_sub(age) {
-                let slot = Slot { asking: tokio::sync::Mutex::default(), known: Mutex::new(Some((at, known))) };
+                let slot = Slot { known: Mutex::new(Some((at, known))), ..Slot::default() };
                 lock(&shared.references).insert(remembered.reference, Arc::new(slot));
             }
         }
@@ -132,7 +144,10 @@ impl Freshness {
             let (parsed, image) = (followed(reference).ok()?, image.as_ref()?);
             let (remote, _) = self.known(&parsed)?.digest?;
             let local = digests_in(&image.repo_digests, &parsed);
-            (!local.is_empty() && !local.contains(&remote)).then_some((parsed, None))
+            (!local.is_empty() && !local.contains(&remote)).then(|| {
+                let authfile = self.slot(&parsed).authfile();
+                (parsed, authfile)
+            })
         };
         let asked: Asked = images.iter().filter_map(surprising).collect();
         if !asked.is_empty() {
@@ -148,6 +163,7 @@ impl Freshness {
             Ask::IfStale => Instant::now().checked_sub(BELIEVED),
             Ask::Force => Some(Instant::now()),
         };
+        lock(&slot.authfile).clone_from(&authfile);
         if slot.is_known_since(since) {
             self.shared.hits.fetch_add(1, Ordering::Relaxed);
             return;
@@ -260,7 +276,8 @@ impl Freshness {
         if ask == Ask::Nobody {
             return None;
         }
-        match self.registry.manifest(reference, index, None).await {
+        let authfile = self.slot(reference).authfile();
+        match self.registry.manifest(reference, index, authfile.as_deref()).await {
             Ok(manifest) => {
                 let manifests = Arc::new(manifests_in(&manifest.bytes));
                 lock(&self.shared.indexes).insert(index.clone(), manifests.clone());
@@ -282,6 +299,10 @@ impl Freshness {
 impl Slot {
     fn known(&self) -> Option<Known> {
         lock(&self.known).as_ref().map(|(_, known)| known.clone())
+    }
+
+    fn authfile(&self) -> Option<PathBuf> {
+        lock(&self.authfile).clone()
     }
 
     fn is_known_since(&self, since: Option<Instant>) -> bool {

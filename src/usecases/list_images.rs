@@ -1,6 +1,7 @@
 //! Running containers grouped by image, and the freshness of one of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -61,11 +62,7 @@ impl Restock {
     /// Asks for what is missing or older than five minutes, without anybody waiting for it.
     pub fn refresh_groups(self: &Arc<Self>, snapshot: &Snapshot) {
         let groups = by_reference(snapshot).into_iter().filter(|(reference, _)| reference.digest().is_none());
-        let references: Asked = groups
-            .map(|(reference, members)| {
-                (reference, members.into_iter().find_map(|container| container.authfile.clone()))
-            })
-            .collect();
+        let references: Asked = groups.map(|(reference, members)| (reference, authfile_among(&members))).collect();
         if references.keys().all(|reference| self.freshness.is_fresh(reference)) {
             return;
         }
@@ -120,7 +117,8 @@ impl Restock {
         }
         let reference = &snapshot.references[&container.id];
         if let Ok(parsed) = followed(reference) {
-            self.freshness.learn(&Asked::from([(parsed, container.authfile.clone())]), ask).await;
+            let authfile = container.authfile.clone().or_else(|| authfile_of(&parsed, &snapshot));
+            self.freshness.learn(&Asked::from([(parsed, authfile)]), ask).await;
         }
         Ok(self.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
     }
@@ -154,6 +152,15 @@ pub fn by_reference(snapshot: &Snapshot) -> BTreeMap<ImageReference, Vec<&Contai
         }
     }
     groups
+}
+
+/// The file of credentials that one of the running containers names that follow `reference`.
+fn authfile_of(reference: &ImageReference, snapshot: &Snapshot) -> Option<PathBuf> {
+    authfile_among(by_reference(snapshot).get(&reference.clone().with_effective_tag())?)
+}
+
+fn authfile_among(containers: &[&Container]) -> Option<PathBuf> {
+    containers.iter().find_map(|container| container.authfile.clone())
 }
 
 fn short(digest: Option<&Digest>) -> String {

@@ -15,6 +15,7 @@ use crate::domain::job::{Job, Outcome, Step};
 use crate::domain::report::{PassReport, Updated};
 use crate::error::Error;
 use crate::usecases::context::Restock;
+use crate::usecases::freshness::asked_of;
 use crate::usecases::jobs::Running;
 use crate::usecases::pull::pull;
 use crate::usecases::update_app::{Prepared, UpdateOptions};
@@ -68,9 +69,8 @@ async fn pull_each_once(
 ) -> (BTreeMap<String, ImageId>, BTreeMap<String, Error>) {
     // Another platform's image is left to Compose, which knows how to ask for it.
     let of_registry = newer.iter().map(|place| &marks.marked[*place]).filter(|marked| marked.platform.is_none());
-    let references = of_registry.filter_map(|marked| Some((marked.reference()?, marked.container.authfile.clone())));
-    let references: BTreeMap<_, _> = references.collect();
-    let pulls = references.into_iter().map(|(reference, authfile)| async move {
+    let pulls = asked_of(of_registry.filter_map(Marked::followed));
+    let pulls = pulls.into_iter().map(|(reference, authfile)| async move {
         let pulled = pull_one(running, &reference, authfile.as_deref()).await;
         (reference.canonical(), pulled)
     });

@@ -1,6 +1,7 @@
 //! Which containers a policy marks, and what each follows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pass::Scope;
@@ -173,6 +174,11 @@ impl Marked {
     /// Whether it belongs to `app`.
     pub fn is_of(&self, app: &AppName) -> bool {
         self.service.as_ref().is_some_and(|(name, _)| name == app)
+    }
+
+    /// What the registry is asked about, with the file of credentials that the container names.
+    pub fn followed(&self) -> Option<(ImageReference, Option<PathBuf>)> {
+        Some((self.reference()?, self.container.authfile.clone()))
     }
 
     /// The reference that the registry is asked about.

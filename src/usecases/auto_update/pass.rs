@@ -14,7 +14,7 @@ use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
 use crate::error::Error;
 use crate::usecases::context::Restock;
-use crate::usecases::freshness::{Ask, Asked, digests_of};
+use crate::usecases::freshness::{Ask, asked_of, digests_of};
 use crate::usecases::jobs::{Running, Ticket};
 use crate::usecases::list_apps::App;
 
@@ -92,11 +92,7 @@ impl Restock {
 
     /// Asks for each reference once, and tells each container what that means for it.
     async fn judge(&self, marks: &Marks) -> Result<Vec<Verdict>, Error> {
-        let asked: Asked = marks
-            .marked
-            .iter()
-            .filter_map(|marked| Some((marked.reference()?, marked.container.authfile.clone())))
-            .collect();
+        let asked = asked_of(marks.marked.iter().filter_map(Marked::followed));
         self.freshness.learn(&asked, Ask::Force).await;
         let local: BTreeSet<_> =
             marks.marked.iter().filter(|marked| marked.local).map(|marked| marked.image.clone()).collect();

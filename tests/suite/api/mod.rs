@@ -2,6 +2,7 @@
 
 mod access;
 mod apps;
+mod authfiles;
 mod document;
 mod guard;
 mod logs;

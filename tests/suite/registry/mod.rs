@@ -5,6 +5,6 @@ mod credentials;
 pub mod fake;
 mod limits;
 mod privacy;
-mod setup;
+pub mod setup;
 mod tls;
 mod tokens;

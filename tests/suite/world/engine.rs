@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
@@ -40,6 +40,8 @@ struct Inner {
     /// How many lines of `done` have been read.
     read: usize,
     requests: Vec<String>,
+    /// The login that came with each pull.
+    logins: Vec<Option<String>>,
     /// The beginning of the path of the last request that is answered, and what ends the rest.
     last_request: Option<(String, CancellationToken)>,
     /// What is answered to a path instead of the truth.
@@ -114,6 +116,11 @@ impl Engine {
         self.shared.caught_up().instead.entry(path.to_owned()).or_insert((status, value));
     }
 
+    /// The login that came with each pull since the beginning.
+    pub fn logins(&self) -> Vec<Option<String>> {
+        self.shared.caught_up().logins.clone()
+    }
+
     /// What was asked since the last time: `METHOD /path?query`.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.caught_up().requests)
@@ -133,10 +140,19 @@ impl Shared {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let mut inner = shared.caught_up();
     inner.requests.push(format!("{method} {uri}"));
     let asked = uri.to_string();
+    if asked.starts_with("/images/create") {
+        inner.logins.push(headers.get("x-registry-auth").map(|login| login.to_str().unwrap().to_owned()));
+    }
     if let Some((_, stop)) = inner.last_request.take_if(|(path, _)| asked.starts_with(path.as_str())) {
         stop.cancel();
     }
