@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::task::JoinHandle;
 
 use crate::adapters::engine::Engine;
 use crate::adapters::registry::Registry;
@@ -57,7 +58,7 @@ struct Shared {
     references: Mutex<HashMap<String, Arc<Slot>>>,
     /// The manifests of an index, by its digest: they never change.
     indexes: Mutex<HashMap<Digest, Arc<BTreeSet<Digest>>>>,
-    /// Answers that are not yet written down: all of a check go in one transaction.
+    /// Answers that are not yet written down: all of a check go in one transaction, but for those that come late.
     unwritten: Mutex<Vec<(String, Digest, Timestamp)>>,
     version: AtomicU64,
     /// Questions that were answered from what is known, and those that were asked of a registry.
@@ -128,8 +129,19 @@ impl Freshness {
 
     /// Asks for each of `references` at most once, all at the same time, and writes down what was learned.
     pub async fn learn(&self, references: &Asked, ask: Ask) {
-        let asked = references.iter().map(|(reference, authfile)| self.ask(reference, authfile.clone(), ask));
-        futures_util::future::join_all(asked).await;
+        let (this, references) = (self.clone(), references.clone());
+        // Detached: the answers are worth having and writing down also when the reader has gone away.
+        let work = tokio::spawn(async move {
+            let asked = references.iter().map(|(reference, authfile)| this.ask(reference, authfile.clone(), ask));
+            futures_util::future::join_all(asked).await;
+            this.write_down().await;
+        });
+        if let Err(panic) = work.await {
+            tracing::error!(%panic, "asking the registries broke off");
+        }
+    }
+
+    async fn write_down(&self) {
         let answers = std::mem::take(&mut *lock(&self.shared.unwritten));
         if !answers.is_empty()
             && let Err(error) = self.store.remember_digests(answers).await
@@ -169,18 +181,31 @@ impl Freshness {
             return;
         }
         let (this, asked) = (self.clone(), reference.clone());
-        // Detached: the answer is worth having also for those who come after a reader that went away.
-        let work = tokio::spawn(async move { this.ask_registry(&asked, authfile.as_deref(), &slot, since).await });
+        let mut work = tokio::spawn(async move { this.ask_registry(&asked, authfile.as_deref(), &slot, since).await });
         let outcome = match ask {
             Ask::Force => work.await,
-            _ => match tokio::time::timeout(PATIENCE, work).await {
+            _ => match tokio::time::timeout(PATIENCE, &mut work).await {
                 Ok(outcome) => outcome,
-                Err(_) => return tracing::debug!(image = %reference, "the registry is slow; what is known has to do"),
+                Err(_) => {
+                    tracing::debug!(image = %reference, "the registry is slow; what is known has to do");
+                    return self.write_down_after(work);
+                }
             },
         };
         if let Err(panic) = outcome {
             tracing::error!(%panic, image = %reference, "asking the registry broke off");
         }
+    }
+
+    /// Writes down an answer that nobody waits for any more.
+    fn write_down_after(&self, work: JoinHandle<()>) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            match work.await {
+                Ok(()) => this.write_down().await,
+                Err(panic) => tracing::error!(%panic, "asking the registry broke off"),
+            }
+        });
     }
 
     async fn ask_registry(

@@ -104,6 +104,28 @@ async fn who_reads_is_answered_while_a_check_hangs_on_a_dead_registry() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_after_the_reader_has_gone_is_written_down() {
+    let slow = Fake::start(|seen| {
+        let delay = if seen.is_manifest() { 1500 } else { 0 };
+        Answer::index().after(std::time::Duration::from_millis(delay))
+    })
+    .await;
+    let world = World::new();
+    for app in ["patient", "gone"] {
+        world.app(app).service("web", &format!("{}/{app}:1", slow.name())).running();
+    }
+    let restock = world.restock().await;
+    // One reader has to do with what is known, and after it another one hangs up.
+    let status = restock.get("/api/apps/patient/status").await.ok();
+    assert_eq!(status["checked_at"], Value::Null, "{status}");
+    let gone = tokio::spawn(restock.get("/api/apps/gone/status?force=true").into_future());
+    until("the question", async || slow.manifest_requests("HEAD") == 2).await;
+    gone.abort();
+    // Another process would begin with this.
+    until("both answers", async || restock.restock.store.remembered_digests().await.unwrap().len() == 2).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_followed_is_an_error_that_says_how_to_write_it() {
     let world = World::new();
     world.app("web").service("short", "web:1").service("bare", "registry.test/web").running();
