@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exit;
 use super::output::{failed, json, note, print, say, table, tell};
@@ -50,7 +51,15 @@ async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs, voice: &Voice) -> Re
         return Ok(restock.dry_pass(&Scope::Everything).await?);
     }
     let options = PassOptions { rollback: args.rollback, scope: Scope::Everything };
-    let job = to_end(restock, "auto-update", voice, || restock.start_pass(options.clone())).await?;
+    let job = loop {
+        let began = Arc::new(AtomicBool::new(false));
+        let job =
+            to_end(restock, "auto-update", voice, || restock.start_any_pass(options.clone(), began.clone())).await?;
+        // A pass of another process may have been asked to do something else.
+        if began.load(Ordering::Acquire) {
+            break job;
+        }
+    };
     match Problem::of_job(&job) {
         Some(problem) => Err(problem),
         None => Ok(job.result.and_then(|result| result.report).unwrap_or_default()),

@@ -28,7 +28,7 @@ pub enum Scope {
 }
 
 /// What the caller of a pass can choose.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassOptions {
     /// Take back what fails.
     pub rollback: bool,
@@ -59,18 +59,33 @@ pub(super) enum Verdict {
 }
 
 impl Restock {
-    /// Starts a pass, or joins the one that is running.
+    /// Starts a pass, or joins the one that is running if that one was asked to do the same. Any other pass is waited
+    /// for, also one of another process, which does not say what it was asked to do.
     pub async fn start_pass(self: &Arc<Self>, options: PassOptions) -> Result<Ticket, Error> {
-        self.start_pass_noting(options, Arc::default()).await
+        loop {
+            let ticket = self.start_any_pass(options.clone(), Arc::default()).await?;
+            if let Ticket::Own(handle) = &ticket
+                && handle.pass.as_ref() == Some(&options)
+            {
+                return Ok(ticket);
+            }
+            tokio::select! {
+                ended = self.wait(&ticket) => drop(ended?),
+                // The next attempt is refused for that reason.
+                () = self.stopping.cancelled() => {}
+            }
+        }
     }
 
-    /// The same; `began` tells whether the pass is the caller's own.
-    pub(super) async fn start_pass_noting(
+    /// Starts a pass, or joins the one that is running, whatever that one was asked to do; `began` tells whether it is
+    /// the caller's own.
+    pub async fn start_any_pass(
         self: &Arc<Self>,
         options: PassOptions,
         began: Arc<AtomicBool>,
     ) -> Result<Ticket, Error> {
-        self.start_job(Kind::AutoUpdate, Target::All("*".into()), move |running| async move {
+        let asked = Some(options.clone());
+        self.start_job_with(Kind::AutoUpdate, Target::All("*".into()), asked, move |running| async move {
             began.store(true, Ordering::Release);
             pass(&running, &options).await
         })

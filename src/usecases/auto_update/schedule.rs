@@ -212,8 +212,7 @@ impl Restock {
     async fn run_own_pass(self: &Arc<Self>, scope: Scope) -> Result<Job, Error> {
         loop {
             let own = Arc::new(AtomicBool::new(false));
-            let ticket =
-                self.start_pass_noting(PassOptions { rollback: true, scope: scope.clone() }, own.clone()).await?;
+            let ticket = self.start_any_pass(PassOptions { rollback: true, scope: scope.clone() }, own.clone()).await?;
             if let Some(job) = self.wait(&ticket).await?
                 && own.load(Ordering::Acquire)
             {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::lock_of;
 use crate::domain::job::{Job, JobId, Kind, State, Target};
 use crate::error::{self, Error};
+use crate::usecases::auto_update::PassOptions;
 
 /// A job of this process, from its start to its end.
 pub struct Handle {
@@ -17,6 +18,8 @@ pub struct Handle {
     pub(super) state: watch::Sender<Job>,
     pub(super) cancel: CancellationToken,
     pub(super) phase: Mutex<Phase>,
+    /// What a pass was asked to do; none for other jobs, and for one that only settles what was interrupted.
+    pub(in crate::usecases) pass: Option<PassOptions>,
 }
 
 /// Whether a job can still be cancelled.

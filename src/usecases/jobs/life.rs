@@ -14,11 +14,19 @@ use super::running::Running;
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobResult, Outcome, State};
 use crate::error::{self, Error};
+use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Restock;
 use crate::usecases::ending::UNSETTLED;
 
 impl Restock {
-    pub(super) fn spawn_job<W, F>(self: &Arc<Self>, job: Job, lock: JobLock, phase: Phase, work: W) -> Arc<Handle>
+    pub(super) fn spawn_job<W, F>(
+        self: &Arc<Self>,
+        job: Job,
+        lock: JobLock,
+        phase: Phase,
+        pass: Option<PassOptions>,
+        work: W,
+    ) -> Arc<Handle>
     where
         W: FnOnce(Arc<Running>) -> F + Send + 'static,
         F: Future<Output = Result<JobResult, Error>> + Send + 'static,
@@ -31,6 +39,7 @@ impl Restock {
             state: watch::channel(job.clone()).0,
             cancel: CancellationToken::new(),
             phase: Mutex::new(phase),
+            pass,
         });
         lock_of(&self.jobs.running).insert(job.id.clone(), handle.clone());
         let span = tracing::info_span!("job", job.id = %job.id, job.kind = %job.kind, target = job.target.name());

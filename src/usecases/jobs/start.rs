@@ -11,6 +11,7 @@ use super::running::Running;
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobId, JobResult, Kind, State, Target};
 use crate::error::{self, Error};
+use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Restock;
 use crate::usecases::ending::UNSETTLED;
 use crate::usecases::settle;
@@ -24,6 +25,21 @@ impl Restock {
     /// A job of another kind on the target is a conflict that names it. What a process that died left half done is
     /// settled before the work begins.
     pub async fn start_job<W, F>(self: &Arc<Self>, kind: Kind, target: Target, work: W) -> Result<Ticket, Error>
+    where
+        W: FnOnce(Arc<Running>) -> F + Send + 'static,
+        F: Future<Output = Result<JobResult, Error>> + Send + 'static,
+    {
+        self.start_job_with(kind, target, None, work).await
+    }
+
+    /// The same for a pass, whose job can say what it was asked to do.
+    pub async fn start_job_with<W, F>(
+        self: &Arc<Self>,
+        kind: Kind,
+        target: Target,
+        pass: Option<PassOptions>,
+        work: W,
+    ) -> Result<Ticket, Error>
     where
         W: FnOnce(Arc<Running>) -> F + Send + 'static,
         F: Future<Output = Result<JobResult, Error>> + Send + 'static,
@@ -69,7 +85,7 @@ impl Restock {
             finished_at: None,
         };
         self.store.insert(&job).await?;
-        Ok(Ticket::Own(self.spawn_job(job, lock, Phase::Untouched, work)))
+        Ok(Ticket::Own(self.spawn_job(job, lock, Phase::Untouched, pass, work)))
     }
 
     /// Settles a job whose process died.
@@ -95,7 +111,7 @@ impl Restock {
         tracing::warn!(job.id = %dead.id, target = dead.target.name(), step = ?dead.step, "settling an interrupted job");
         let was = dead.clone();
         let settling = move |running: Arc<Running>| async move { settle::settle(&running, &was).await };
-        self.spawn_job(dead, lock, Phase::Touching, settling)
+        self.spawn_job(dead, lock, Phase::Touching, None, settling)
     }
 }
 

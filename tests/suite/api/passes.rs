@@ -2,6 +2,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use restock::adapters::store::ScheduleRow;
 use restock::domain::schedule::Schedule;
+use restock::usecases::auto_update::{PassOptions, Scope};
 use serde_json::{Value, json};
 
 use crate::registry::fake::{Answer, Fake, index_digest};
@@ -233,4 +234,64 @@ async fn three_hundred_fresh_containers_on_ten_images_cost_ten_questions_and_one
     let asked = world.engine.requests();
     assert_eq!(asked.iter().filter(|path| path.contains("/containers/")).count(), 1, "{asked:?}");
     assert!(asked.iter().all(|path| path.contains("/containers/json") || path.contains("/images/json")), "{asked:?}");
+}
+
+/// Two apps whose images are newer here than what runs; what is applied to `a` waits until the test lets it go on.
+fn two_apps() -> World {
+    let world = World::new();
+    for app in ["a", "b"] {
+        let image = format!("registry.test/{app}:1");
+        world.app(app).service("web", &image).key("x-restock", json!({"auto_update": "local"})).running();
+        world.engine.publish(&image, &format!("{app} 2"));
+    }
+    world.docker.on("a", "up", "wait_for up");
+    world
+}
+
+#[tokio::test]
+async fn a_pass_is_not_answered_with_the_report_of_a_narrower_one() {
+    let world = two_apps();
+    let restock = world.restock().await;
+    // As the schedule of `a` would.
+    let scope = Scope::Due { apps: ["a".parse().unwrap()].into(), rest: false };
+    let narrow = PassOptions { rollback: true, scope };
+    let first = restock.restock.start_pass(narrow.clone()).await.unwrap();
+    world.docker.called("a", "up").await;
+    let same = restock.restock.start_pass(narrow).await.unwrap();
+    assert_eq!(same.id(), first.id(), "who asks for the same joins");
+    // In this process and in another one.
+    let other = world.restock().await;
+    let waiting = [&restock, &other].map(|restock| tokio::spawn(restock.post(PASS).into_future()));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(waiting.iter().all(|request| !request.is_finished()));
+    world.docker.allow("up");
+    for request in waiting {
+        let done = request.await.unwrap().ok();
+        let units: Vec<_> = updated(&done).into_iter().map(|(unit, _)| unit).collect();
+        assert_eq!(units, ["a/web", "b/web"], "{done}");
+    }
+    assert_eq!(world.docker.verbs("b").iter().filter(|verb| *verb == "up").count(), 1);
+}
+
+#[tokio::test]
+async fn a_pass_joins_only_one_that_does_the_same_with_what_fails() {
+    let world = two_apps();
+    let restock = world.restock().await;
+    let start = async |path: &str| {
+        let reply = restock.post(path).header("prefer", "respond-async").await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        reply.json()["id"].as_str().unwrap().to_owned()
+    };
+    let first = start(PASS).await;
+    world.docker.called("a", "up").await;
+    assert_eq!(start(&format!("{PASS}?rollback=true")).await, first);
+    let allowed = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        world.docker.allow("up");
+    };
+    let path = format!("{PASS}?rollback=false");
+    let (second, ()) = tokio::join!(start(&path), allowed);
+    assert_ne!(second, first);
+    assert_eq!(restock.finished(&first).await["outcome"], "updated");
+    restock.finished(&second).await;
 }
