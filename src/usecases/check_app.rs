@@ -16,7 +16,7 @@ use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status, overall};
 use crate::domain::hold::HeldBack;
-use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
+use crate::domain::job::{Job, JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::plan::{SkipReason, Skipped, by_service};
 use crate::domain::project::{PullPolicy, Service};
 use crate::error::{Error, Kind as ErrorKind};
@@ -51,13 +51,19 @@ impl Restock {
             return Err(error.clone());
         }
         let digests = self.engine.digests().await?;
-        let mut status = self.status_of(&app, &digests, ask).await;
+        let mut status = self.status_of(&app, &digests, &self.running_jobs().await?, ask).await;
         self.tell_holds(&app, &mut status).await?;
         Ok(status)
     }
 
-    /// Tells the freshness of an app that has been looked at already.
-    pub async fn status_of(&self, app: &App, digests: &BTreeMap<String, Vec<String>>, ask: Ask) -> AppStatus {
+    /// Tells the freshness of an app that has been looked at already. `running` are the jobs that run.
+    pub async fn status_of(
+        &self,
+        app: &App,
+        digests: &BTreeMap<String, Vec<String>>,
+        running: &[Job],
+        ask: Ask,
+    ) -> AppStatus {
         let services = app.model.as_ref().map(|model| &model.project.services).ok();
         let containers = by_service(&app.containers);
         let follows = services
@@ -70,8 +76,7 @@ impl Restock {
             });
         let asked = asked_of(follows);
         self.freshness.learn(&asked, ask).await;
-        let updating =
-            self.jobs.running().into_iter().any(|job| job.target == app.dir.target() && job.kind == Kind::Update);
+        let updating = running.iter().any(|job| job.target == app.dir.target() && job.kind == Kind::Update);
         let mut statuses = Vec::new();
         for (name, service) in services.into_iter().flatten() {
             let replicas = containers.get(name).map(Vec::as_slice).unwrap_or_default();
@@ -152,7 +157,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
         return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(name));
     }
     let digests = restock.engine.digests().await?;
-    let found = restock.status_of(&app, &digests, Ask::Force).await;
+    let found = restock.status_of(&app, &digests, &restock.running_jobs().await?, Ask::Force).await;
     let containers = by_service(&app.containers);
     let (mut changes, mut skipped, mut failed) = (Vec::new(), Vec::new(), None);
     for found in found.services {

@@ -13,6 +13,7 @@ use crate::adapters::compose::Model;
 use crate::domain::app::AppState;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::freshness::Status;
+use crate::domain::job::Job;
 use crate::domain::plan::by_service;
 use crate::domain::project::Project;
 use crate::domain::schedule::Schedule;
@@ -67,9 +68,10 @@ impl Restock {
         let generation = self.look_generation();
         let (apps, digests) = tokio::try_join!(self.list_apps(), async { Ok(self.engine.digests().await?) })?;
         let toggles = self.toggles().await?;
+        let running = self.running_jobs().await?;
         let mut seen = Vec::with_capacity(apps.len());
         for app in apps {
-            seen.push(self.see(app, &digests, &toggles).await);
+            seen.push(self.see(app, &digests, &running, &toggles).await);
         }
         self.note_look(generation, &seen);
         Ok(seen)
@@ -78,11 +80,17 @@ impl Restock {
     /// One app with what is known of it.
     pub async fn seen_app(&self, name: &str) -> Result<SeenApp, Error> {
         let (app, digests) = tokio::try_join!(self.app(name), async { Ok(self.engine.digests().await?) })?;
-        Ok(self.see(app, &digests, &self.toggles().await?).await)
+        Ok(self.see(app, &digests, &self.running_jobs().await?, &self.toggles().await?).await)
     }
 
-    async fn see(&self, app: App, digests: &BTreeMap<String, Vec<String>>, toggles: &Toggles) -> SeenApp {
-        let found = self.status_of(&app, digests, Ask::Nobody).await;
+    async fn see(
+        &self,
+        app: App,
+        digests: &BTreeMap<String, Vec<String>>,
+        running: &[Job],
+        toggles: &Toggles,
+    ) -> SeenApp {
+        let found = self.status_of(&app, digests, running, Ask::Nobody).await;
         let known = found.checked_at.is_some() || found.status == Status::Skipped;
         let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(found.status);
         SeenApp { policy: policy_of(&app, toggles), app, status }

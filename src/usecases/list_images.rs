@@ -109,7 +109,7 @@ impl Restock {
     /// Tells the freshness of one container.
     pub async fn container_status(&self, text: &str, ask: Ask) -> Result<Finding, Error> {
         let (container, snapshot) = self.container(text).await?;
-        if self.is_being_updated(&container) {
+        if self.is_being_updated(&container).await? {
             return Ok(Finding::of(Status::Processing, "its update is running"));
         }
         if container.is_coming_up(Timestamp::now()) {
@@ -123,17 +123,17 @@ impl Restock {
         Ok(self.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
     }
 
-    fn is_being_updated(&self, container: &Container) -> bool {
-        let running = self.jobs.running();
+    async fn is_being_updated(&self, container: &Container) -> Result<bool, Error> {
+        let running = self.running_jobs().await?;
         if running.is_empty() {
-            return false;
+            return Ok(false);
         }
         let app = self.app_of(container).ok();
-        running.iter().any(|job| match &job.target {
+        Ok(running.iter().any(|job| match &job.target {
             Target::Container(name) => *name == container.name,
             Target::App(name) => app.as_deref() == Some(name.as_str()),
             Target::Group(_) | Target::All(_) => false,
-        })
+        }))
     }
 }
 

@@ -18,6 +18,7 @@ impl Restock {
         if self.notifying.who_wants(Event::Found).is_empty() {
             return Ok(());
         }
+        let running = self.running_jobs().await?;
         for (name, app) in &marks.apps {
             let applied = |service: &_| {
                 let mut marked = marks.marked.iter().zip(verdicts);
@@ -25,7 +26,7 @@ impl Restock {
                     matches!(verdict, Verdict::Newer) && marked.is_of(name) && marked.service_name() == Some(service)
                 })
             };
-            let mut status = self.status_of(app, &marks.snapshot.digests, Ask::IfStale).await;
+            let mut status = self.status_of(app, &marks.snapshot.digests, &running, Ask::IfStale).await;
             self.tell_holds(app, &mut status).await?;
             let containers = by_service(&app.containers);
             let waiting: Vec<ServiceChange> = status

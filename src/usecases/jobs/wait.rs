@@ -43,6 +43,17 @@ impl Restock {
         }
     }
 
+    /// The jobs that run, here and in other processes. One of a process that died is not among them.
+    pub(in crate::usecases) async fn running_jobs(&self) -> Result<Vec<Job>, Error> {
+        let mut jobs = self.jobs.running();
+        for job in self.store.running().await? {
+            if jobs.iter().all(|own| own.id != job.id) && !self.is_abandoned(&job)? {
+                jobs.push(job);
+            }
+        }
+        Ok(jobs)
+    }
+
     /// A running job whose target nobody holds has lost its process.
     fn is_abandoned(&self, job: &Job) -> Result<bool, Error> {
         Ok(self.locks.try_target(&job.target)?.map(JobLock::release).is_some())

@@ -284,3 +284,11 @@ async fn an_image_that_was_taken_back_is_not_tried_again_by_a_schedule() {
         assert_eq!(bad.iter().map(|bad| bad.image_id.to_string()).collect::<Vec<_>>(), [image_id("web new")]);
     }
 }
+
+#[tokio::test]
+async fn an_update_whose_process_died_is_not_told_as_running() {
+    let world = World::with_web();
+    dead_job(&world, Kind::Update, None, None).await;
+    let restock = world.restock().await;
+    assert_ne!(restock.get("/api/apps/web/status").await.ok()["services"][0]["status"], "processing");
+}

@@ -53,6 +53,20 @@ async fn a_job_of_the_other_process_is_seen_watched_and_remembered() {
 }
 
 #[tokio::test]
+async fn an_update_of_the_other_process_is_told_by_every_status() {
+    let (world, one, other, job) = held().await;
+    let container = world.engine.container("web-web-1").unwrap().id;
+    let path = format!("/api/docker/local/containers/{container}/image_status");
+    for restock in [&one, &other] {
+        assert_eq!(restock.get("/api/apps/web/status").await.ok()["services"][0]["status"], "processing");
+        assert_eq!(restock.get(&path).await.ok()["Status"], "processing");
+    }
+    world.docker.allow("pull");
+    one.finished(&job).await;
+    assert_ne!(other.get("/api/apps/web/status").await.ok()["services"][0]["status"], "processing");
+}
+
+#[tokio::test]
 async fn the_other_process_can_roll_back_what_the_first_has_done() {
     let (world, one, other, job) = held().await;
     world.docker.allow("pull");
