@@ -10,6 +10,9 @@ use futures_util::StreamExt;
 use super::mark::{Marked, Marks};
 use super::pass::{PassOptions, Verdict};
 use crate::domain::app::{AppName, ServiceName};
+use crate::domain::container::LocalImage;
+use crate::domain::freshness::digests_in;
+use crate::domain::hold::HeldBack;
 use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{Job, Outcome, Step};
 use crate::domain::report::{PassReport, Updated};
@@ -35,7 +38,7 @@ pub(super) async fn apply(
     verdicts: &[Verdict],
     report: &mut PassReport,
 ) -> Result<(), Error> {
-    let newer: Vec<usize> = (0..verdicts.len()).filter(|place| matches!(verdicts[*place], Verdict::Newer)).collect();
+    let newer: Vec<usize> = (0..verdicts.len()).filter(|place| matches!(verdicts[*place], Verdict::Newer(_))).collect();
     if newer.is_empty() {
         return Ok(());
     }
@@ -47,11 +50,16 @@ pub(super) async fn apply(
             report.reports[*place].updated = Updated::Failed;
         }
     }
-    running.handle.begin_touching()?;
-    running.step(Step::Apply).await?;
     let restock = &running.restock;
     let here = |place: &usize| !failed.contains_key(&canonical(&marks.marked[*place]));
-    let newer: Vec<usize> = newer.iter().copied().filter(here).collect();
+    let mut newer: Vec<usize> = newer.iter().copied().filter(here).collect();
+    for (place, held) in hold_unjudged(restock, marks, verdicts, &newer, &pulled).await? {
+        report.reports[place].held_back = Some(held);
+        newer.retain(|known| *known != place);
+    }
+    running.handle.begin_touching()?;
+    running.step(Step::Apply).await?;
+    let pulled = pulled.into_iter().map(|(reference, image)| (reference, image.id)).collect();
     let units = units(marks, verdicts, options.rollback, &newer, &Arc::new(pulled));
     let work = units.into_iter().map(|unit| async move { (run(restock, &unit).await, unit) });
     let mut work = futures_util::stream::iter(work).buffer_unordered(restock.limits.concurrency.max(1));
@@ -66,7 +74,7 @@ async fn pull_each_once(
     running: &Running,
     marks: &Marks,
     newer: &[usize],
-) -> (BTreeMap<String, ImageId>, BTreeMap<String, Error>) {
+) -> (BTreeMap<String, LocalImage>, BTreeMap<String, Error>) {
     // Another platform's image is left to Compose, which knows how to ask for it.
     let of_registry = newer.iter().map(|place| &marks.marked[*place]).filter(|marked| marked.platform.is_none());
     let pulls = asked_of(of_registry.filter_map(Marked::followed));
@@ -94,11 +102,40 @@ async fn pull_one(
     running: &Running,
     reference: &ImageReference,
     authfile: Option<&Path>,
-) -> Result<Option<ImageId>, Error> {
+) -> Result<Option<LocalImage>, Error> {
     let restock = &running.restock;
     let _lock = running.image_locks(&[reference.canonical()].into()).await?;
     pull(running, reference, authfile).await?;
-    Ok(restock.engine.image(&reference.canonical()).await?.map(|image| image.id))
+    Ok(restock.engine.image(&reference.canonical()).await?)
+}
+
+/// What of `newer` has to wait after all: the registry got another image between the question and the pull, and that
+/// one, which nobody has judged, may be too young.
+async fn hold_unjudged(
+    restock: &Restock,
+    marks: &Marks,
+    verdicts: &[Verdict],
+    newer: &[usize],
+    pulled: &BTreeMap<String, LocalImage>,
+) -> Result<Vec<(usize, HeldBack)>, Error> {
+    let mut held = Vec::new();
+    for place in newer {
+        let marked = &marks.marked[*place];
+        let (Verdict::Newer(Some(judged)), Some(reference)) = (&verdicts[*place], marked.reference()) else { continue };
+        let Some(image) = pulled.get(&reference.canonical()) else { continue };
+        // An image can have several; that of the last pull is not told apart.
+        let digests = digests_in(&image.repo_digests, &reference);
+        let Some(digest) = digests.first().filter(|_| !digests.contains(judged)) else { continue };
+        // Its age counts from now on.
+        restock.freshness.learn_pulled(&[(reference.canonical(), Some(image.clone()))].into());
+        let memory = match marked.service.as_ref().and_then(|(app, _)| marks.apps.get(app)) {
+            Some(app) => Some(restock.memory(app).await?),
+            None => None,
+        };
+        let reason = restock.held_back_of(marked, memory.as_ref(), &reference, digest).await?;
+        held.extend(reason.map(|reason| (*place, reason)));
+    }
+    Ok(held)
 }
 
 fn canonical(marked: &Marked) -> String {

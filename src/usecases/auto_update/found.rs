@@ -23,7 +23,7 @@ impl Restock {
             let applied = |service: &_| {
                 let mut marked = marks.marked.iter().zip(verdicts);
                 marked.any(|(marked, verdict)| {
-                    matches!(verdict, Verdict::Newer) && marked.is_of(name) && marked.service_name() == Some(service)
+                    matches!(verdict, Verdict::Newer(_)) && marked.is_of(name) && marked.service_name() == Some(service)
                 })
             };
             let mut status = self.status_of(app, &marks.snapshot.digests, &running, Ask::IfStale).await;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::hold::Memory;
 use super::mark::{Marked, Marks};
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::freshness::Status;
 use crate::domain::hold::HeldBack;
+use crate::domain::image::{Digest, ImageReference};
 use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
 use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
@@ -52,7 +54,8 @@ impl Scope {
 /// What was found out of a marked container.
 pub(super) enum Verdict {
     Fresh,
-    Newer,
+    /// What the registry had when it was judged; none for what only this machine has.
+    Newer(Option<Digest>),
     Held(HeldBack),
     /// It could not be found out.
     Unknown(String),
@@ -98,7 +101,7 @@ impl Restock {
         let verdicts = self.judge(&marks).await?;
         let mut report = first_report(&marks, &verdicts);
         for (report, verdict) in report.reports.iter_mut().zip(&verdicts) {
-            if matches!(verdict, Verdict::Newer) {
+            if matches!(verdict, Verdict::Newer(_)) {
                 report.updated = Updated::Pending;
             }
         }
@@ -133,15 +136,8 @@ impl Restock {
                 (_, Some(failure), ..) => Verdict::Unknown(failure),
                 (Status::Outdated, None, Some(digest), Some(reference)) => {
                     let memory = marked.service.as_ref().and_then(|(app, _)| memories.get(app));
-                    let held = match (memory, marked.service_name()) {
-                        (Some(memory), Some(service)) => self.held_back(memory, service, &reference, digest).await?,
-                        _ => {
-                            let memory = self.memory_of_container(&container.name).await?;
-                            let name = ServiceName::new(container.name.as_str());
-                            self.held_back(&memory, &name, &reference, digest).await?
-                        }
-                    };
-                    held.map_or(Verdict::Newer, Verdict::Held)
+                    let held = self.held_back_of(marked, memory, &reference, digest).await?;
+                    held.map_or_else(|| Verdict::Newer(Some(digest.clone())), Verdict::Held)
                 }
                 (Status::Error, ..) => Verdict::Unknown(found.message.unwrap_or_default()),
                 _ => Verdict::Fresh,
@@ -150,10 +146,26 @@ impl Restock {
         Ok(verdicts)
     }
 
+    /// Why what the registry has is not applied to a container; `memory` is that of its app.
+    pub(super) async fn held_back_of(
+        &self,
+        marked: &Marked,
+        memory: Option<&Memory>,
+        reference: &ImageReference,
+        digest: &Digest,
+    ) -> Result<Option<HeldBack>, Error> {
+        if let (Some(memory), Some(service)) = (memory, marked.service_name()) {
+            return self.held_back(memory, service, reference, digest).await;
+        }
+        let name = &marked.container.name;
+        let memory = self.memory_of_container(name).await?;
+        self.held_back(&memory, &ServiceName::new(name.as_str()), reference, digest).await
+    }
+
     /// What nothing but a closed window can hold back.
     fn when_open(&self) -> Verdict {
         let held = self.limits.held_back(&Default::default(), jiff::Timestamp::now());
-        held.map_or(Verdict::Newer, Verdict::Held)
+        held.map_or(Verdict::Newer(None), Verdict::Held)
     }
 }
 

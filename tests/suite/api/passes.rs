@@ -295,3 +295,31 @@ async fn a_pass_joins_only_one_that_does_the_same_with_what_fails() {
     assert_eq!(restock.finished(&first).await["outcome"], "updated");
     restock.finished(&second).await;
 }
+
+#[tokio::test]
+async fn what_is_pushed_between_question_and_pull_waits_for_its_age() {
+    let judged = index_digest();
+    let pushed = image_id("pushed meanwhile");
+    // What the pull brings, and what becomes of it.
+    for (brought, wanted, reason) in [(&judged, "true", Value::Null), (&pushed, "false", json!("min_age"))] {
+        let world = World::new();
+        let fake = Fake::start(|_| Answer::index()).await;
+        let (name, image) = (format!("{}/demo", fake.name()), format!("{}/demo:1", fake.name()));
+        let settings = json!({"auto_update": "registry", "min_age": "1d"});
+        world.app("shop").service("web", &image).key("x-restock", settings).running();
+        let answer = json!({
+            "Id": image_id("pulled"), "RepoDigests": [format!("{name}@{brought}")], "Config": {"Labels": {}},
+        });
+        world.engine.answer_instead(&format!("/images/{image}/json?manifests=1"), 200, answer);
+        let restock = world.restock().await;
+        let seen = Timestamp::now() - SignedDuration::from_hours(48);
+        restock.restock.store.remember_digests(vec![(image, judged.parse().unwrap(), seen)]).await.unwrap();
+        let done = restock.post(PASS).await.ok();
+        assert_eq!(world.engine.logins().len(), 1, "it is pulled");
+        assert_eq!(
+            (&done["reports"][0]["Updated"], &done["reports"][0]["HeldBack"]["reason"]),
+            (&json!(wanted), &reason)
+        );
+        assert_eq!(world.docker.verbs("shop").contains(&"up".to_owned()), wanted == "true");
+    }
+}
