@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::context::Restock;
 use crate::adapters::notifier::{Notifier, Receiver};
 use crate::adapters::store::{StoreError, Waiting};
-use crate::domain::job::{Job, ServiceChange, Target};
+use crate::domain::job::{Job, JobId, ServiceChange, Target};
 use crate::domain::notice::{Event, Notice};
 use crate::error::Error;
 
@@ -95,6 +95,22 @@ impl Restock {
             return;
         }
         self.queued(self.store.queue_notice(&notice, receivers).await.map(|()| true));
+    }
+
+    /// Tells that `job` could not even begin the update of a target. A failure to do so is logged.
+    pub(super) async fn announce_failed(&self, target: Target, job: &JobId, error: &Error) {
+        let notice = Notice {
+            event: Event::Failed,
+            target,
+            services: Vec::new(),
+            job: Some(job.clone()),
+            reason: Some(error.message.clone()),
+            at: Timestamp::now(),
+        };
+        let receivers = self.notifying.who_wants(notice.event);
+        if !receivers.is_empty() {
+            self.queued(self.store.queue_notice(&notice, receivers).await.map(|()| true));
+        }
     }
 
     /// Tells that newer images wait to be applied; of each image once, also across restarts. `to` of a change is the

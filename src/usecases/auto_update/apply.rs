@@ -1,7 +1,7 @@
 //! The part of a pass that changes something: each newer image is pulled once, then each app is updated once, and each
 //! standalone container.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,12 +45,17 @@ pub(super) async fn apply(
     running.step(Step::Pull).await?;
     let (pulled, failed) = pull_each_once(running, marks, &newer).await;
     report.errors.extend(failed.iter().map(|(image, error)| format!("{image}: {error}")));
+    let restock = &running.restock;
+    let mut told = HashSet::new();
     for place in &newer {
-        if failed.contains_key(&canonical(&marks.marked[*place])) {
-            report.reports[*place].updated = Updated::Failed;
+        let marked = &marks.marked[*place];
+        let Some(error) = failed.get(&canonical(marked)) else { continue };
+        report.reports[*place].updated = Updated::Failed;
+        // No job of its own tells of it.
+        if told.insert(marked.target()) {
+            restock.announce_failed(marked.target(), &running.handle.id, error).await;
         }
     }
-    let restock = &running.restock;
     let here = |place: &usize| !failed.contains_key(&canonical(&marks.marked[*place]));
     let mut newer: Vec<usize> = newer.iter().copied().filter(here).collect();
     for (place, held) in hold_unjudged(restock, marks, verdicts, &newer, &pulled).await? {
@@ -209,6 +214,10 @@ fn note(unit: &Unit, ended: Result<Job, Error>, marks: &Marks, report: &mut Pass
 /// What a job did to one of its containers. Only what was really changed counts as updated.
 fn became(job: &Job, service: Option<&ServiceName>) -> Updated {
     let Some(result) = &job.result else { return Updated::Failed };
+    if job.error.is_some() && result.services.is_empty() {
+        // It ended before anything was changed, as by a hook.
+        return Updated::Failed;
+    }
     if service.is_some_and(|service| !result.services.iter().any(|change| change.service == *service)) {
         return Updated::False;
     }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::adapters::store::{BadImage, Skip, container_owner};
 use crate::domain::app::{AppName, ServiceName};
+use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::{Candidate, HeldBack};
 use crate::domain::image::{Digest, ImageReference};
@@ -63,12 +64,24 @@ impl Restock {
         digest: &Digest,
     ) -> Result<Option<HeldBack>, Error> {
         let candidate = Candidate {
-            failed: memory.failed(service, digest),
+            failed: memory.failed(service, digest.as_str()),
             skipped: memory.skipped(service, digest),
             first_seen: self.store.first_seen(&reference.canonical(), digest).await?,
             min_age: memory.min_age,
         };
         Ok(self.limits.held_back(&candidate, Timestamp::now()))
+    }
+
+    /// Why an image that somebody has brought to this machine is not applied by itself. Age and skips are about what the
+    /// registry has, so they do not count here.
+    pub(super) fn held_back_here(
+        &self,
+        memory: &Memory,
+        service: &ServiceName,
+        image: &LocalImage,
+    ) -> Option<HeldBack> {
+        let candidate = Candidate { failed: memory.failed(service, image.id.as_str()), ..Candidate::default() };
+        self.limits.held_back(&candidate, Timestamp::now())
     }
 
     /// Tells of each service that has a newer image what holds that back.
@@ -137,10 +150,11 @@ fn known_service(services: &[ServiceStatus], service: &str, app: &AppName) -> Re
 }
 
 impl Memory {
-    fn failed(&self, service: &ServiceName, digest: &Digest) -> Option<Timestamp> {
+    /// Since when an image is known to be bad; `digest` is one of its digests or its ID.
+    fn failed(&self, service: &ServiceName, digest: &str) -> Option<Timestamp> {
         let same = |bad: &&BadImage| {
             let known = bad.digests.iter().filter_map(|name| name.rsplit('@').next());
-            bad.service == *service && known.chain([bad.image_id.as_str()]).any(|known| known == digest.as_str())
+            bad.service == *service && known.chain([bad.image_id.as_str()]).any(|known| known == digest)
         };
         self.bad.iter().find(same).map(|bad| bad.since)
     }

@@ -8,6 +8,7 @@ use super::pass::Scope;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
 use crate::domain::image::ImageReference;
+use crate::domain::job::Target;
 use crate::domain::policy::{Policy, decide, followable};
 use crate::domain::project::PullPolicy;
 use crate::domain::report::Unit;
@@ -169,6 +170,14 @@ impl Marked {
     /// The service of its app; `None` for a standalone container.
     pub fn service_name(&self) -> Option<&ServiceName> {
         self.service.as_ref().map(|(_, service)| service)
+    }
+
+    /// What is updated for its sake.
+    pub fn target(&self) -> Target {
+        match &self.service {
+            Some((app, _)) => Target::App(app.to_string()),
+            None => Target::Container(self.container.name.clone()),
+        }
     }
 
     /// Whether it belongs to `app`.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::hold::Memory;
 use super::mark::{Marked, Marks};
 use crate::domain::app::{AppName, ServiceName};
+use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::HeldBack;
 use crate::domain::image::{Digest, ImageReference};
@@ -124,8 +125,11 @@ impl Restock {
             let container = &marked.container;
             if marked.local {
                 let image = images.get(&marked.image).and_then(Option::as_ref);
-                let newer = image.is_some_and(|image| !runs(container, image, marked.platform.as_deref()));
-                verdicts.push(if newer { self.when_open() } else { Verdict::Fresh });
+                let newer = image.filter(|image| !runs(container, image, marked.platform.as_deref()));
+                verdicts.push(match newer {
+                    Some(image) => self.judge_local(marked, &memories, image).await?,
+                    None => Verdict::Fresh,
+                });
                 continue;
             }
             let digests = digests_of(container, &marks.snapshot.digests);
@@ -162,10 +166,22 @@ impl Restock {
         self.held_back(&memory, &ServiceName::new(name.as_str()), reference, digest).await
     }
 
-    /// What nothing but a closed window can hold back.
-    fn when_open(&self) -> Verdict {
-        let held = self.limits.held_back(&Default::default(), jiff::Timestamp::now());
-        held.map_or(Verdict::Newer(None), Verdict::Held)
+    async fn judge_local(
+        &self,
+        marked: &Marked,
+        memories: &BTreeMap<&AppName, Memory>,
+        image: &LocalImage,
+    ) -> Result<Verdict, Error> {
+        let of_app = marked.service.as_ref().and_then(|(app, service)| Some((memories.get(app)?, service)));
+        let held = match of_app {
+            Some((memory, service)) => self.held_back_here(memory, service, image),
+            None => {
+                let name = &marked.container.name;
+                let memory = self.memory_of_container(name).await?;
+                self.held_back_here(&memory, &ServiceName::new(name.as_str()), image)
+            }
+        };
+        Ok(held.map_or(Verdict::Newer(None), Verdict::Held))
     }
 }
 

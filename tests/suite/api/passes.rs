@@ -6,7 +6,7 @@ use restock::usecases::auto_update::{PassOptions, Scope};
 use serde_json::{Value, json};
 
 use crate::registry::fake::{Answer, Fake, index_digest};
-use crate::world::{Options, World, image_id};
+use crate::world::{Life, Options, World, image_id};
 
 const PASS: &str = "/api/auto-update";
 
@@ -141,6 +141,36 @@ async fn what_cannot_be_followed_is_an_error_that_says_how_to_write_it() {
     for part in ["docker.io/library/web:1", "registry.test/web:latest", "typo: x-restock.auto_update"] {
         assert!(errors.contains(part), "{part} in {errors}");
     }
+}
+
+#[tokio::test]
+async fn a_local_image_that_did_not_work_is_not_tried_again() {
+    let world = World::new();
+    world.app("web").service("web", "registry.test/web:1").running();
+    world.engine.publish_with("registry.test/web:1", "bad", Life::Exits(1));
+    label(&world, "web-web-1", "restock.auto-update", "local");
+    let restock = world.restock().await;
+    assert_eq!(updated(&restock.post(PASS).await.ok()), pairs(&[("web/web", "rolled back")]));
+    // As a person does who pulls the tag again.
+    world.engine.publish_with("registry.test/web:1", "bad", Life::Exits(1));
+    label(&world, "web-web-1", "restock.auto-update", "local");
+    let again = restock.post(PASS).await.ok();
+    assert_eq!(updated(&again), pairs(&[("web/web", "false")]));
+    assert_eq!(again["reports"][0]["HeldBack"]["reason"], "rolled_back");
+    world.engine.publish("registry.test/web:1", "good");
+    assert_eq!(updated(&restock.post(PASS).await.ok()), pairs(&[("web/web", "true")]));
+}
+
+#[tokio::test]
+async fn an_update_that_a_hook_refuses_is_failed() {
+    let world = World::new();
+    let hooks = json!({"auto_update": "local", "hooks": {"before": [{"service": "web", "command": "dump"}]}});
+    world.app("web").service("web", "registry.test/web:1").key("x-restock", hooks).running();
+    world.engine.publish("registry.test/web:1", "new");
+    world.docker.on("web", "exec", "fail 4 'no'");
+    let restock = world.restock().await;
+    let done = restock.post(PASS).await.ok();
+    assert_eq!(updated(&done), pairs(&[("web/web", "failed")]), "{done}");
 }
 
 #[tokio::test]

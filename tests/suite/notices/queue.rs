@@ -145,6 +145,26 @@ async fn without_receivers_nothing_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_pass_tells_whose_image_it_could_not_pull() {
+    let fake = Fake::start(|_| Answer::index()).await;
+    let world = World::new();
+    let (name, image) = (format!("{}/demo/web", fake.name()), format!("{}/demo/web:1", fake.name()));
+    world.app("web").service("web", &image).key("x-restock", json!({"auto_update": "registry"})).running();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("fromImage", &name)
+        .append_pair("tag", "1")
+        .finish();
+    world.engine.answer_instead(&format!("/images/create?{query}"), 500, json!({"message": "a layer is gone"}));
+    let receiver = HttpReceiver::start().await;
+    let restock = restock(&world, webhook(&receiver)).await;
+    assert_eq!(restock.post("/api/auto-update").await.ok()["reports"][0]["Updated"], "failed");
+    restock.restock.deliver_due().await;
+    let told: Vec<_> = receiver.got().iter().map(|got| got.json()).filter(|told| told["event"] == "failed").collect();
+    assert_eq!((told.len(), &told[0]["app"]), (1, &json!("web")), "{told:?}");
+    assert!(told[0]["reason"].as_str().unwrap().contains("a layer is gone"), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_pass_tells_once_of_what_no_policy_marks() {
     let fake = Fake::start(|_| Answer::index()).await;
     let world = World::new();
