@@ -39,6 +39,11 @@ impl Schedule {
         Self { zone, ..self }
     }
 
+    /// The name of its time zone.
+    pub fn zone_name(&self) -> String {
+        zone_name(&self.zone)
+    }
+
     /// The first time after `at`; `None` when there is none that could be found.
     pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         let next = self.cron.find_next_occurrence(&at.to_zoned(self.zone.clone()), false).ok()?;

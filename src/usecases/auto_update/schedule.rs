@@ -134,7 +134,11 @@ impl Restock {
         due.retain(|app, (schedule, _)| wanted.get(app) == Some(schedule));
         let now = Timestamp::now();
         for (app, schedule) in wanted {
-            let last = remembered.iter().find(|row| row.app == app && row.cron == schedule.to_string());
+            // The same words mean another time in another time zone.
+            let same = |row: &&ScheduleRow| {
+                row.app == app && row.cron == schedule.to_string() && row.timezone == schedule.zone_name()
+            };
+            let last = remembered.iter().find(same);
             // What should have run while nothing ran is due at once.
             let next = last.map(|row| row.next).or_else(|| schedule.next_after(now)).unwrap_or(Timestamp::MAX);
             due.entry(app).or_insert((schedule, next));
@@ -142,11 +146,10 @@ impl Restock {
     }
 
     async fn write_schedules(&self, due: &Due) {
-        let timezone = zone_name(&self.limits.zone);
         let row = |(app, (schedule, next)): (&Option<AppName>, &(Schedule, Timestamp))| ScheduleRow {
             app: app.clone(),
             cron: schedule.to_string(),
-            timezone: timezone.clone(),
+            timezone: schedule.zone_name(),
             next: *next,
         };
         if let Err(error) = self.store.write_schedules(due.iter().map(row).collect()).await {

@@ -234,6 +234,30 @@ async fn a_pass_that_was_due_while_nothing_ran_is_made_up_for_when_asked() {
 }
 
 #[tokio::test]
+async fn what_was_due_in_another_time_zone_is_not_made_up_for() {
+    let world = world();
+    let restock = world.restock().await;
+    let yearly = Schedule::parse("0 4 1 1 *", TimeZone::UTC).unwrap();
+    // Neither what is past nor what is still to come: both were written for clocks that nobody means any more.
+    for since in [1, -1] {
+        let row = ScheduleRow {
+            app: None,
+            cron: yearly.to_string(),
+            timezone: "Asia/Tokyo".into(),
+            next: Timestamp::now() - SignedDuration::from_hours(since),
+        };
+        restock.restock.store.write_schedules(vec![row]).await.unwrap();
+        let keeper = tokio::spawn(restock.restock.clone().keep_schedule(Some(yearly.clone()), true));
+        until("the new time zone", async || restock.get("/api/schedule").await.ok()["timezone"] == "UTC").await;
+        let schedule = restock.get("/api/schedule").await.ok();
+        assert!(schedule["next"].as_str().unwrap().contains("-01-01T04:00"), "{schedule}");
+        assert_eq!(restock.get("/api/history").await.ok(), json!([]));
+        keeper.abort();
+        drop(keeper.await);
+    }
+}
+
+#[tokio::test]
 async fn three_hundred_fresh_containers_on_ten_images_cost_ten_questions_and_one_list() {
     let world = World::new();
     let fake = Fake::start(|_| Answer::index()).await;
