@@ -61,7 +61,7 @@ pub struct PortainerKeys {
 
 impl Keys for PortainerKeys {
     fn read(pairs: &Pairs) -> Result<Self, Failure> {
-        Ok(Self { force: pairs.flag("force", false)?, _node_name: None })
+        Ok(Self { force: pairs.flag("force", false)?, _node_name: pairs.value("nodeName", "a node")? })
     }
 }
 

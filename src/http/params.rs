@@ -79,7 +79,7 @@ impl Pairs {
 
     /// A flag: `true` or `false` (also `1` and `0`).
     pub fn flag(&self, key: &str, default: bool) -> Result<bool, Failure> {
-        match self.last(key) {
+        match self.one(key)? {
             None => Ok(default),
             Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
@@ -89,7 +89,7 @@ impl Pairs {
 
     /// A value that parses, if the key is there.
     pub fn value<T: FromStr>(&self, key: &str, expected: &str) -> Result<Option<T>, Failure> {
-        self.last(key).map(|text| text.parse().map_err(|_| bad_value(key, expected))).transpose()
+        self.one(key)?.map(|text| text.parse().map_err(|_| bad_value(key, expected))).transpose()
     }
 
     /// All values of a key that may be repeated.
@@ -99,8 +99,13 @@ impl Pairs {
         if values.contains("") { Err(bad_value(key, "a name")) } else { Ok(values) }
     }
 
-    fn last(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    /// The value of a key that may not be repeated: neither the first nor the last can be known to be the one meant.
+    fn one(&self, key: &str) -> Result<Option<&str>, Failure> {
+        let mut values = self.0.iter().filter(|(known, _)| known == key).map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            _ => Err(bad_value(key, "one value, and it is given more than once")),
+        }
     }
 }
 

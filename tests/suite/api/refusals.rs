@@ -112,6 +112,30 @@ async fn a_mistyped_key_in_the_query_is_400_because_it_would_mean_another_thing(
 }
 
 #[tokio::test]
+async fn a_key_that_is_twice_in_the_query_is_400_because_either_could_be_meant() {
+    let world = World::with_web();
+    let restock = world.restock().await;
+    for (method, path, key) in [
+        ("POST", "/api/auto-update?dry_run=true&dry_run=false", "dry_run"),
+        ("POST", "/api/apps/update?dry_run=true&dry_run=false", "dry_run"),
+        ("POST", "/api/apps/web/update?dry_run=false&dry_run=true", "dry_run"),
+        ("POST", "/api/apps/web/update?rollback=true&dry_run=true&rollback=true", "rollback"),
+        ("DELETE", "/api/apps/web/skip?service=web&service=db", "service"),
+        ("GET", "/api/apps/web/status?force=true&force=false", "force"),
+        ("GET", "/api/docker/1/containers/x/image_status?nodeName=a&nodeName=b", "nodeName"),
+        ("GET", "/api/history?limit=1&limit=2", "limit"),
+        ("GET", "/api/apps/web/logs?tail=1&%74ail=2", "tail"),
+    ] {
+        let problem = restock.request(method, path).await.problem(400, "bad_query_value");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("`{key}`")) && detail.contains("more than once"), "{path}: {problem}");
+    }
+    assert!(world.docker.all_calls().is_empty() && world.engine.requests().is_empty());
+    // Of several services each is meant.
+    restock.post("/api/apps/web/update?dry_run=true&service=web&service=web").await.ok();
+}
+
+#[tokio::test]
 async fn a_service_that_the_app_has_not_is_400_and_those_it_has_are_named() {
     let world = World::with_web();
     let restock = world.restock().await;
