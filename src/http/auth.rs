@@ -103,6 +103,7 @@ fn cookie_of(headers: &HeaderMap) -> Option<&str> {
 
 /// The body of `POST /api/login`.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Credentials {
     user: String,
     pass: String,

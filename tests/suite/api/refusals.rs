@@ -1,4 +1,4 @@
-use crate::world::World;
+use crate::world::{Options, World};
 
 #[tokio::test]
 async fn what_is_not_there_is_404_whatever_the_method() {
@@ -58,7 +58,7 @@ async fn bad_json_is_400_and_the_place_is_named() {
     for (body, place) in [
         ("{\"apps\": [\"a\",]}", "line 1 column 15"),
         ("{\n\"apps\": 5}", "line 2"),
-        ("[", "line 1 column 1"),
+        ("[", "expected an object at line 1"),
         ("{\"app\": [\"a\"]}", "`app`"),
         ("{}", "`apps`"),
         ("{\"apps\": []} trailing", "trailing"),
@@ -68,6 +68,40 @@ async fn bad_json_is_400_and_the_place_is_named() {
         assert!(problem["detail"].as_str().unwrap().contains(place), "{body}: {problem}");
     }
     assert!(world.docker.all_calls().is_empty());
+}
+
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let world = World::with_web();
+    let restock = world.restock_with(Options { login: Some(("me", "sesame")), ..Options::default() }).await;
+    let login = restock.post("/api/login").body(r#"["me", "sesame"]"#).await;
+    login.problem(400, "bad_json");
+    assert!(!login.headers.contains_key("set-cookie"));
+    let restock = world.restock().await;
+    for (method, path, body) in [
+        ("PUT", "/api/apps/web/auto-update", r#"["local"]"#),
+        ("POST", "/api/apps/web/skip", r#"["web"]"#),
+        ("POST", "/api/apps/web/skip", "[]"),
+        ("POST", "/api/apps/update", r#"[["web"]]"#),
+        ("POST", "/api/apps/update", r#" "web""#),
+        ("POST", "/api/apps/update", "null"),
+    ] {
+        let problem = restock.request(method, path).body(body).await.problem(400, "bad_json");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("expected an object") && detail.contains("line 1 column"), "{body}: {problem}");
+    }
+    let group = restock.post("/api/groups/update").header("accept", "application/json").body(r#"["web"]"#);
+    group.await.problem(400, "bad_json");
+    assert!(world.docker.all_calls().is_empty() && world.engine.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_login_with_more_than_user_and_password_is_400_and_the_field_is_named() {
+    let world = World::new();
+    let restock = world.restock_with(Options { login: Some(("me", "sesame")), ..Options::default() }).await;
+    let body = r#"{"user": "me", "pass": "sesame", "remember": true}"#;
+    let problem = restock.post("/api/login").body(body).await.problem(400, "bad_json");
+    assert!(problem["detail"].as_str().unwrap().contains("`remember`"), "{problem}");
 }
 
 #[tokio::test]
