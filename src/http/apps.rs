@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::document::{BrokenApp, Conflict, NotFound, TimedOut, Unavailable, Upstream};
 use super::keys::{Force, LogKeys, NoKeys, UpdateAllKeys, UpdateKeys};
-use super::params::{Body, Name, Query, Reply, Wishes};
+use super::params::{Body, Name, NoBody, Query, Reply, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
@@ -66,6 +66,7 @@ pub async fn update(
     name: Name,
     Query(keys): Query<UpdateKeys>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, Failure> {
     let options = UpdateOptions { no_rollback: !keys.rollback, services: keys.service, prepared: None };
     let dry_run = keys.dry_run;
@@ -90,6 +91,7 @@ pub async fn roll_back(
     name: Name,
     _: Query<NoKeys>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, Failure> {
     answer(&http, &headers, move |restock| {
         let name = name.0.clone();
@@ -112,6 +114,7 @@ pub async fn up(
     name: Name,
     _: Query<NoKeys>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, Failure> {
     answer(&http, &headers, move |restock| {
         let name = name.0.clone();
@@ -134,6 +137,7 @@ pub async fn down(
     name: Name,
     _: Query<NoKeys>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, Failure> {
     answer(&http, &headers, move |restock| {
         let name = name.0.clone();

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::document::{BrokenApp, Conflict, NotFound, Unavailable, Upstream};
 use super::keys::{NoKeys, ServiceKey, UpdateAllKeys};
-use super::params::{Body, Name, Query, Wishes};
+use super::params::{Body, Name, NoBody, Query, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
@@ -29,6 +29,7 @@ pub async fn pass(
     State(http): State<Http>,
     Query(keys): Query<UpdateAllKeys>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, Failure> {
     let rollback = keys.rollback;
     if keys.dry_run {
@@ -84,6 +85,7 @@ pub async fn end_skip(
     State(http): State<Http>,
     name: Name,
     Query(key): Query<ServiceKey>,
+    _: NoBody,
 ) -> Result<Response, Failure> {
     Ok(json_of(&http.restock.end_skip(&name.0, key.service.as_deref()).await?))
 }

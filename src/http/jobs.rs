@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::document::{Conflict, NotFound};
 use super::keys::NoKeys;
-use super::params::{Name, Query};
+use super::params::{Name, NoBody, Query};
 use super::problem::{Failure, json_of};
 use super::router::Http;
 use super::stream::{Resume, ServerEvent, job_stream, last_event_id};
@@ -40,7 +40,7 @@ pub async fn one(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result
 /// Cancels a job that has not touched anything, and answers when it has ended.
 #[utoipa::path(delete, path = "", tag = "jobs",
     responses((status = 200, description = "The job, cancelled", body = Job), NotFound, Conflict))]
-pub async fn cancel(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
+pub async fn cancel(State(http): State<Http>, id: Name, _: Query<NoKeys>, _: NoBody) -> Result<Response, Failure> {
     let id = id.job()?;
     http.restock.cancel_job(&id).await?;
     if let Some(handle) = http.restock.jobs.find(&id) {

@@ -133,6 +133,28 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// No body, as of a route that takes none: it would say what the route does not do. `{}` says nothing, and may be there.
+pub struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let said = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        let said = said.trim_ascii();
+        if said.is_empty() || serde_json::from_slice::<Object<Nothing>>(said).is_ok() {
+            return Ok(Self);
+        }
+        Err(Error::new(Kind::Invalid, "unexpected_body", "this route takes no body")
+            .hint("what it takes is in its path and its query")
+            .into())
+    }
+}
+
+/// An object without members.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 /// A value that was written as an object. By itself serde takes an array for one, its items in the order of the fields.
 struct Object<T>(T);
 

@@ -79,6 +79,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("too_late_to_cancel", "The job has begun to change containers."),
     ("too_many_attempts", "Too many wrong passwords from this address; wait for `retry_after` seconds."),
     ("unauthenticated", "A session or a key is needed."),
+    ("unexpected_body", "The route takes no body, and the request has one."),
     ("unknown_action", "The route has no such action."),
     ("unknown_host", "The `Host` is no known name of this service."),
     ("unknown_query_key", "The route does not know a key of the query."),

@@ -96,6 +96,31 @@ async fn an_array_is_no_object() {
 }
 
 #[tokio::test]
+async fn a_body_where_none_is_taken_is_400_because_it_would_mean_another_thing() {
+    let world = World::with_web();
+    let restock = world.restock().await;
+    for (method, path) in [
+        ("POST", "/api/auto-update"),
+        ("POST", "/api/auto-update?dry_run=true"),
+        ("POST", "/api/apps/web/update"),
+        ("POST", "/api/apps/web/rollback"),
+        ("POST", "/api/apps/web/up"),
+        ("POST", "/api/apps/web/down"),
+        ("DELETE", "/api/apps/web/skip"),
+        ("DELETE", "/api/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+    ] {
+        for body in [r#"{"apps": ["web"]}"#, "[]", "null", "dry_run=true", "{}{}", "{"] {
+            let problem = restock.request(method, path).body(body).await.problem(400, "unexpected_body");
+            assert_eq!(problem["detail"], "this route takes no body", "{method} {path}: {body}");
+        }
+    }
+    assert!(world.docker.all_calls().is_empty() && world.engine.requests().is_empty());
+    for body in ["", " \n", "{}", " { } "] {
+        restock.post("/api/apps/web/update?dry_run=true").body(body).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn a_login_with_more_than_user_and_password_is_400_and_the_field_is_named() {
     let world = World::new();
     let restock = world.restock_with(Options { login: Some(("me", "sesame")), ..Options::default() }).await;
