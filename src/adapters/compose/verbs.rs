@@ -124,7 +124,9 @@ impl Compose {
     }
 
     /// `exec`: runs a command of the app's owner in a running container of `service`. What it prints on standard output
-    /// is dropped. Ended at `deadline`, it may go on inside the container: the engine offers no way to end it there.
+    /// is dropped, but for the last line where that has to explain why the command could not be run.
+    ///
+    /// Ended at `deadline`, it may go on inside the container: the engine offers no way to end it there.
     pub async fn exec(
         &self,
         call: &ProjectCall,
@@ -135,7 +137,9 @@ impl Compose {
     ) -> Result<(), CommandError> {
         // There is no terminal to hand on.
         let command = self.command(call, &["exec", "-T", service.as_str()]).args(command);
-        command.run_lines(deadline, cancel, |_| {}).await
+        let mut last = String::new();
+        let ran = command.run_lines(deadline, cancel, |line| line.clone_into(&mut last)).await;
+        ran.map_err(|error| with_words(error, last))
     }
 
     /// Fetches one image by name or digest, with the credentials of the Docker CLI.
@@ -192,6 +196,16 @@ impl Compose {
         let profiles = call.profiles.iter().flat_map(|profile| ["--profile", profile]);
         // No `-f`: with it Compose would not add override files by itself.
         command.args(profiles).args(args).dir(&call.dir)
+    }
+}
+
+/// A program that is missing in the container, or is none, the engine tells of on standard output.
+fn with_words(error: CommandError, last: String) -> CommandError {
+    match error {
+        CommandError::Exit { command, code: code @ (126 | 127), stderr } if stderr.is_empty() => {
+            CommandError::Exit { command, code, stderr: last }
+        }
+        other => other,
     }
 }
 

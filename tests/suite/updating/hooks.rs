@@ -88,6 +88,26 @@ async fn a_hook_before_that_fails_stops_the_update_with_nothing_touched() {
 }
 
 #[tokio::test]
+async fn a_hook_whose_program_is_missing_is_told_in_the_words_of_the_engine() {
+    let world = with_hooks(&json!({"before": [{"service": "web", "command": ["nosuchprogram"]}]}));
+    let restock = world.restock().await;
+    let words = r#"OCI runtime exec failed: exec: "nosuchprogram": executable file not found in $PATH"#;
+    let cases = [
+        (format!("echo dumping; printf '%s\\r\\n' '{words}: swordfish'; exit 126"), json!(format!("{words}: ***"))),
+        (format!("echo '{words}'; exit 127"), json!(words)),
+        // What the command itself says comes first, and what it prints is its own affair when it ran.
+        ("echo dumped; fail 127 'sh: dump: not found'".to_owned(), json!("sh: dump: not found")),
+        ("echo dumped; exit 3".to_owned(), Value::Null),
+        ("exit 126".to_owned(), Value::Null),
+    ];
+    for (script, said) in cases {
+        world.docker.on("web", "exec", &script);
+        let problem = restock.post("/api/apps/web/update").await.problem(500, "hook_failed");
+        assert_eq!(problem["stderr"], said, "{script}: {problem}");
+    }
+}
+
+#[tokio::test]
 async fn a_hook_before_that_does_not_end_stops_the_update() {
     let world = with_hooks(&json!({"before": [{"service": "web", "command": "dump", "timeout": "100ms"}]}));
     world.docker.on("web", "exec", "hang");
