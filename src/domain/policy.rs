@@ -21,8 +21,13 @@ pub enum Policy {
 
 /// A word that is no policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no policy; valid are registry (or image), local, disabled")]
-pub struct UnknownPolicy(String);
+pub enum UnknownPolicy {
+    #[error("`{0}` is no policy; valid are registry (or image), local, disabled")]
+    Word(String),
+    /// This label is a switch and has no words for policies.
+    #[error("`{0}` is no value of the label `com.centurylinklabs.watchtower.enable`; valid are `true` and `false`")]
+    Watchtower(String),
+}
 
 impl FromStr for Policy {
     type Err = UnknownPolicy;
@@ -32,7 +37,7 @@ impl FromStr for Policy {
             "registry" | "image" => Ok(Self::Registry),
             "local" => Ok(Self::Local),
             "disabled" | "" => Ok(Self::Disabled),
-            other => Err(UnknownPolicy(other.chars().take(80).collect())),
+            other => Err(UnknownPolicy::Word(shortened(other))),
         }
     }
 }
@@ -78,20 +83,32 @@ pub fn decide(
     x_restock: Option<&str>,
     labels: &PolicyLabels,
 ) -> Result<Option<(Policy, Source)>, UnknownPolicy> {
-    let watchtower = match labels.watchtower.as_deref() {
-        Some("true") => Some("registry"),
-        Some("false") => Some("disabled"),
-        other => other,
-    };
     let speakers = [
         (setting, Source::Setting),
         (x_restock, Source::XRestock),
         (labels.restock.as_deref(), Source::Label),
         (labels.podman.as_deref(), Source::PodmanLabel),
-        (watchtower, Source::WatchtowerLabel),
+        (labels.watchtower.as_deref(), Source::WatchtowerLabel),
     ];
     let first = speakers.into_iter().find_map(|(said, source)| Some((said?, source)));
-    first.map(|(said, source)| Ok((said.parse()?, source))).transpose()
+    let meant = |(said, source)| match source {
+        Source::WatchtowerLabel => Ok((switched(said)?, source)),
+        _ => Ok((said.parse()?, source)),
+    };
+    first.map(meant).transpose()
+}
+
+/// What watchtower's switch means, in the words that Go has for a boolean.
+fn switched(word: &str) -> Result<Policy, UnknownPolicy> {
+    match word {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(Policy::Registry),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(Policy::Disabled),
+        other => Err(UnknownPolicy::Watchtower(shortened(other))),
+    }
+}
+
+fn shortened(word: &str) -> String {
+    word.chars().take(80).collect()
 }
 
 /// Whether `registry` can follow a reference: it must name its registry and a tag, and no digest. Podman's rule, for the
@@ -161,5 +178,26 @@ mod tests {
     fn a_word_that_is_no_policy_is_an_error_and_not_passed_over() {
         let error = decide(None, None, &labels(Some("sometimes"), Some("registry"), None)).unwrap_err().to_string();
         assert!(error.contains("sometimes") && error.contains("registry (or image), local, disabled"), "{error}");
+    }
+
+    #[test]
+    fn watchtowers_label_is_a_boolean_of_go_and_nothing_else() {
+        let said = |word: &str| decide(None, None, &labels(None, None, Some(word)));
+        for (words, policy) in [
+            (["1", "t", "T", "TRUE", "true", "True"], Policy::Registry),
+            (["0", "f", "F", "FALSE", "false", "False"], Policy::Disabled),
+        ] {
+            for word in words {
+                assert_eq!(said(word), Ok(Some((policy, Source::WatchtowerLabel))), "{word}");
+            }
+        }
+        for word in ["local", "registry", "image", "disabled", "", "yes", "tRUE", " true"] {
+            let error = said(word).unwrap_err().to_string();
+            for part in [&format!("`{word}`"), "com.centurylinklabs.watchtower.enable", "`true`", "`false`"] {
+                assert!(error.contains(part), "{word}: {error}");
+            }
+        }
+        let passed_over = labels(Some("local"), None, Some("local"));
+        assert_eq!(decide(None, None, &passed_over), Ok(Some((Policy::Local, Source::Label))));
     }
 }
