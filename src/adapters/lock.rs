@@ -62,6 +62,11 @@ impl Locks {
         Ok(self.try_file(&target_file(target))?.map(JobLock))
     }
 
+    /// The same for a job that only looks: beside one that changes the target, and one at a time.
+    pub fn try_look(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
+        Ok(self.try_file(&format!("look-{}", target_file(target)))?.map(JobLock))
+    }
+
     /// Takes the locks of all `references`, and waits at most `deadline` for those that are taken.
     ///
     /// They are taken in one order, so that two who want several cannot wait for each other.
@@ -171,6 +176,14 @@ mod tests {
 
     fn app(name: &str) -> Target {
         Target::App(name.to_owned())
+    }
+
+    #[test]
+    fn who_only_looks_keeps_nobody_waiting_who_changes_something() {
+        let (_dir, locks) = locks();
+        let looking = locks.try_look(&app("web")).unwrap();
+        assert!(looking.is_some() && locks.try_look(&app("web")).unwrap().is_none());
+        assert!(locks.try_target(&app("web")).unwrap().is_some());
     }
 
     fn set(references: &[&str]) -> BTreeSet<String> {

@@ -60,6 +60,13 @@ pub enum Kind {
     ImageChange,
 }
 
+impl Kind {
+    /// Whether it changes nothing: such a job keeps nobody waiting but others of its kind.
+    pub fn only_looks(self) -> bool {
+        self == Self::Check
+    }
+}
+
 /// The word that JSON has for it.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

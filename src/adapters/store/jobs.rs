@@ -148,15 +148,24 @@ impl Store {
         .await
     }
 
-    /// The job on `target` that has not finished; the oldest, should there be several.
-    pub async fn running_for(&self, target: &Target) -> Result<Option<Job>, StoreError> {
+    /// The job on `target` that has not finished and that one of `kind` has to wait for or can join; the oldest, should
+    /// there be several.
+    pub async fn running_for(&self, kind: Kind, target: &Target) -> Result<Option<Job>, StoreError> {
         let target = target.clone();
         self.call(move |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM jobs
-                 WHERE target_kind = ?1 AND target = ?2 AND state <> 'finished' ORDER BY id LIMIT 1"
+                 WHERE target_kind = ?1 AND target = ?2 AND state <> 'finished' ORDER BY id"
             );
-            one(connection, &query, params![target.kind(), target.name()])
+            let mut statement = connection.prepare_cached(&query)?;
+            let mut rows = statement.query(params![target.kind(), target.name()])?;
+            while let Some(row) = rows.next()? {
+                let job = job_of(row)?;
+                if job.kind.only_looks() == kind.only_looks() {
+                    return Ok(Some(job));
+                }
+            }
+            Ok(None)
         })
         .await
     }

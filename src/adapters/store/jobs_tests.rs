@@ -132,7 +132,7 @@ async fn a_job_lives_from_queued_to_finished() {
     assert_eq!(ids(&store.running().await.unwrap()), [id(1), id(2)]);
 
     store.set_step(&id(2), Step::Pull).await.unwrap();
-    let running = store.running_for(&on("a")).await.unwrap().unwrap();
+    let running = store.running_for(Kind::Update, &on("a")).await.unwrap().unwrap();
     assert_eq!((running.state, running.step), (State::Running, Some(Step::Pull)));
     assert_eq!(store.journal::<Journal>(&id(2)).await.unwrap(), None);
 
@@ -143,7 +143,7 @@ async fn a_job_lives_from_queued_to_finished() {
     store.finish(&done).await.unwrap();
     assert_eq!(store.job(&id(2)).await.unwrap(), Some(done));
     assert_eq!(store.journal(&id(2)).await.unwrap(), Some(journal()));
-    assert_eq!(store.running_for(&on("a")).await.unwrap(), None);
+    assert_eq!(store.running_for(Kind::Update, &on("a")).await.unwrap(), None);
     assert_eq!(ids(&store.running().await.unwrap()), [id(1)]);
 }
 

@@ -17,7 +17,9 @@ pub use handle::{Handle, Ticket};
 pub use running::Running;
 pub use wait::no_such_job;
 
-use crate::domain::job::{Job, JobId, Target};
+use crate::adapters::lock::{JobLock, LockError};
+use crate::domain::job::{Job, JobId, Kind, Target};
+use crate::usecases::context::Restock;
 
 /// How often what another process does to a job is looked for.
 const POLL: Duration = Duration::from_millis(150);
@@ -40,14 +42,23 @@ impl Jobs {
         lock_of(&self.running).get(id).cloned()
     }
 
-    fn of(&self, target: &Target) -> Option<Arc<Handle>> {
-        lock_of(&self.running).values().find(|handle| handle.target == *target).cloned()
+    /// The job that `kind` on `target` would join, or have to wait for.
+    fn of(&self, kind: Kind, target: &Target) -> Option<Arc<Handle>> {
+        let same = |handle: &&Arc<Handle>| handle.target == *target && handle.kind.only_looks() == kind.only_looks();
+        lock_of(&self.running).values().find(same).cloned()
     }
 
     /// Waits until every job has ended.
     pub async fn drained(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+impl Restock {
+    /// The lock for a job of `kind` on `target`; `None` when somebody has it.
+    pub(super) fn try_lock(&self, kind: Kind, target: &Target) -> Result<Option<JobLock>, LockError> {
+        if kind.only_looks() { self.locks.try_look(target) } else { self.locks.try_target(target) }
     }
 }
 

@@ -49,18 +49,18 @@ impl Restock {
         }
         let deadline = Instant::now() + BETWEEN_LOCK_AND_JOB;
         let lock = loop {
-            if let Some(handle) = self.jobs.of(&target) {
+            if let Some(handle) = self.jobs.of(kind, &target) {
                 return join(kind, handle.kind, &handle.id, &target).map(|()| Ticket::Own(handle));
             }
-            if let Some(lock) = self.locks.try_target(&target)? {
+            if let Some(lock) = self.try_lock(kind, &target)? {
                 // Nobody else holds the app, so a job that has not ended there has lost its process.
-                match self.store.running_for(&target).await? {
+                match self.store.running_for(kind, &target).await? {
                     None => break lock,
                     Some(dead) => self.settle_first(dead, lock).await?,
                 }
                 continue;
             }
-            if let Some(job) = self.store.running_for(&target).await? {
+            if let Some(job) = self.store.running_for(kind, &target).await? {
                 return join(kind, job.kind, &job.id, &target).map(|()| Ticket::Elsewhere(job.id));
             }
             if Instant::now() >= deadline {

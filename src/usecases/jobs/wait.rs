@@ -56,7 +56,7 @@ impl Restock {
 
     /// A running job whose target nobody holds has lost its process.
     fn is_abandoned(&self, job: &Job) -> Result<bool, Error> {
-        Ok(self.locks.try_target(&job.target)?.map(JobLock::release).is_some())
+        Ok(self.try_lock(job.kind, &job.target)?.map(JobLock::release).is_some())
     }
 
     /// A job by its ID, whether it runs or has ended.

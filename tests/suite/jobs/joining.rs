@@ -48,6 +48,24 @@ async fn a_second_update_joins_the_first_and_gets_its_result() {
 }
 
 #[tokio::test]
+async fn a_dry_run_keeps_no_update_waiting_and_an_update_no_dry_run() {
+    let world = World::new();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let image = format!("{}/demo/web:1", silent.local_addr().unwrap());
+    world.app("web").service("web", &image).running();
+    world.engine.publish(&image, "new");
+    let (one, other) = (world.restock().await, world.restock().await);
+    let looking = tokio::spawn(one.post("/api/apps/web/update?dry_run=true").into_future());
+    let question = silent.accept().await.unwrap();
+    // From here, and from another process.
+    assert_eq!(one.post("/api/apps/web/update").await.ok()["outcome"], "updated");
+    assert_eq!(other.post("/api/apps/web/update").await.ok()["outcome"], "unchanged");
+    assert!(!looking.is_finished());
+    drop((question, silent));
+    looking.await.unwrap();
+}
+
+#[tokio::test]
 async fn many_at_once_are_one_update() {
     let world = World::with_new_web();
     let restock = world.restock().await;
