@@ -429,16 +429,22 @@ mod tests {
 
     #[tokio::test]
     async fn who_outlives_its_caller_goes_on_to_talk() {
-        let done = tempfile::NamedTempFile::new().unwrap();
-        let script = format!("echo one >&2; sleep 0.5; echo two >&2; echo three; echo end >{}", done.path().display());
+        let dir = tempfile::tempdir().unwrap();
+        let (go, done) = (dir.path().join("go"), dir.path().join("done"));
+        let script = format!(
+            "echo one >&2; until test -e {}; do sleep 0.01; done; echo two >&2; echo three; echo end >{}",
+            go.display(),
+            done.display()
+        );
         let cancel = CancellationToken::new();
         let mut lines = Vec::new();
-        let run = sh(&script).outlives_its_caller().run(Duration::from_millis(300), &cancel, |line| {
+        let run = sh(&script).outlives_its_caller().run(Duration::from_secs(2), &cancel, |line| {
             lines.push(line.to_owned());
         });
         assert!(matches!(run.await, Err(CommandError::Timeout { stderr, .. }) if stderr == "one"));
         assert_eq!(lines, ["one"]);
-        while std::fs::read_to_string(done.path()).unwrap() != "end\n" {
+        std::fs::write(&go, "").unwrap();
+        while std::fs::read_to_string(&done).unwrap_or_default() != "end\n" {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let (mut lines, deadline) = (Vec::new(), Duration::from_secs(60));
