@@ -69,6 +69,11 @@ impl Notice {
         Self { event: Event::Found, target, services, job: None, reason: None, at }
     }
 
+    /// An update that `job` could not even begin.
+    pub fn failed(target: Target, job: JobId, reason: String, at: Timestamp) -> Self {
+        Self { event: Event::Failed, target, services: Vec::new(), job: Some(job), reason: Some(reason), at }
+    }
+
     /// What is to be told about a job that has ended; `None` for one that is of no interest to who did not ask for it.
     pub fn of_job(job: &Job) -> Option<Self> {
         let updates = matches!(job.kind, Kind::Update | Kind::ContainerUpdate);

@@ -12,6 +12,7 @@ use super::context::Restock;
 use super::freshness::{Ask, asked_of, digests_of, followed};
 use super::jobs::{Running, Ticket};
 use super::list_apps::App;
+use super::list_images::authfile_among;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status, overall};
@@ -71,7 +72,7 @@ impl Restock {
             .flatten()
             .filter(|(name, service)| containers.contains_key(name) && service.pull_policy == PullPolicy::Asks)
             .filter_map(|(name, service)| {
-                let authfile = containers.get(name).into_iter().flatten().find_map(|replica| replica.authfile.clone());
+                let authfile = containers.get(name).and_then(|replicas| authfile_among(replicas));
                 Some((followed(&service.image).ok()?, authfile))
             });
         let asked = asked_of(follows);

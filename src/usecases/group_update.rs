@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
+use super::list_images::authfile_among;
 use super::pull::pull;
 use super::update_container::{ContainerOptions, Pull};
 use crate::domain::container::Container;
@@ -109,9 +110,9 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     let mut pull_each = Pull::Always;
     if !alone.is_empty() {
         running.step(Step::Pull).await?;
-        let authfile = alone.iter().find_map(|container| container.authfile.as_deref());
+        let authfile = authfile_among(&alone);
         let _lock = running.image_locks(&[image.canonical()].into()).await?;
-        pull(running, image, authfile).await?;
+        pull(running, image, authfile.as_deref()).await?;
         if let Some(pulled) = restock.engine.image(&image.canonical()).await? {
             pull_each = Pull::UnlessItIs(pulled.id);
         }

@@ -159,7 +159,8 @@ fn authfile_of(reference: &ImageReference, snapshot: &Snapshot) -> Option<PathBu
     authfile_among(by_reference(snapshot).get(&reference.clone().with_effective_tag())?)
 }
 
-fn authfile_among(containers: &[&Container]) -> Option<PathBuf> {
+/// The file of credentials that the first of these names that names one.
+pub(super) fn authfile_among(containers: &[&Container]) -> Option<PathBuf> {
     containers.iter().find_map(|container| container.authfile.clone())
 }
 

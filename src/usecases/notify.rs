@@ -89,27 +89,20 @@ pub struct Tested {
 impl Restock {
     /// Tells how a job ended, where that is of interest. A failure to do so is logged.
     pub async fn announce(&self, job: &Job) {
-        let Some(notice) = Notice::of_job(job) else { return };
-        let receivers = self.notifying.who_wants(notice.event);
-        if receivers.is_empty() {
-            return;
+        if let Some(notice) = Notice::of_job(job) {
+            self.tell(&notice).await;
         }
-        self.queued(self.store.queue_notice(&notice, receivers).await.map(|()| true));
     }
 
     /// Tells that `job` could not even begin the update of a target. A failure to do so is logged.
     pub(super) async fn announce_failed(&self, target: Target, job: &JobId, error: &Error) {
-        let notice = Notice {
-            event: Event::Failed,
-            target,
-            services: Vec::new(),
-            job: Some(job.clone()),
-            reason: Some(error.message.clone()),
-            at: Timestamp::now(),
-        };
+        self.tell(&Notice::failed(target, job.clone(), error.message.clone(), Timestamp::now())).await;
+    }
+
+    async fn tell(&self, notice: &Notice) {
         let receivers = self.notifying.who_wants(notice.event);
         if !receivers.is_empty() {
-            self.queued(self.store.queue_notice(&notice, receivers).await.map(|()| true));
+            self.queued(self.store.queue_notice(notice, receivers).await.map(|()| true));
         }
     }
 

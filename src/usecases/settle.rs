@@ -47,12 +47,12 @@ impl Restock {
     pub async fn keep_settling(self: Arc<Self>) {
         let mut retry = RETRY;
         loop {
-            let pause = match self.settle_all().await {
-                Left::Nothing => LOOK,
-                Left::Held => HELD,
-                Left::Open => retry,
+            let (pause, next_retry) = match self.settle_all().await {
+                Left::Nothing => (LOOK, RETRY),
+                Left::Held => (HELD, RETRY),
+                Left::Open => (retry, (retry * 2).min(LONGEST_RETRY)),
             };
-            retry = if pause == retry { (retry * 2).min(LONGEST_RETRY) } else { RETRY };
+            retry = next_retry;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stopping.cancelled() => return,

@@ -54,8 +54,8 @@ impl Store {
         .await
     }
 
-    /// The messages for these receivers that are due, those first that were tried least, then the oldest. Each is taken for a while: nobody else tries it
-    /// meanwhile, and if this process dies it is due again afterwards.
+    /// The messages for these receivers that are due, those first that were tried least, then the oldest. Each is taken
+    /// for a while: nobody else tries it meanwhile, and if this process dies it is due again afterwards.
     pub async fn take_due_notices(
         &self,
         receivers: Vec<String>,
