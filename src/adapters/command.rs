@@ -146,7 +146,6 @@ impl Command {
         mut on_stdout: Option<impl FnMut(&str)>,
     ) -> Result<Output, CommandError> {
         let command = self.display();
-        let outlives = self.outlives;
         let (child, mut said) = self.spawn()?;
         let mut stream = ProcessChunkStream::from(child);
         let group = stream.child().and_then(tokio::process::Child::id);
@@ -168,13 +167,13 @@ impl Command {
                     Some(Item::Done(status)) => break status,
                     None => return Err(CommandError::Output { command, reason: "the pipes closed early".into() }),
                 },
-                () = cancel.cancelled(), if !cancelled && !outlives => {
+                () = cancel.cancelled(), if !cancelled && said.is_none() => {
                     cancelled = true;
                     end.ask(group);
                 }
                 _ = tick.tick() => {
-                    said.read(|chunk| lines.feed(chunk, &mut on_line));
-                    if outlives {
+                    if let Some(said) = &mut said {
+                        said.read(|chunk| lines.feed(chunk, &mut on_line));
                         if end.is_due() {
                             return Err(CommandError::Timeout { command, after: deadline, stderr: lines.tail() });
                         }
@@ -188,7 +187,9 @@ impl Command {
                 }
             }
         };
-        said.read(|chunk| lines.feed(chunk, &mut on_line));
+        if let Some(said) = &mut said {
+            said.read(|chunk| lines.feed(chunk, &mut on_line));
+        }
         lines.finish(&mut on_line);
         if let Some(on_stdout) = &mut on_stdout {
             stdout_lines.finish(on_stdout);
@@ -199,16 +200,19 @@ impl Command {
         classify(status, command, lines.tail(), cancelled, timed_out.then_some(deadline)).map(|()| Output { stdout })
     }
 
+    /// The child, and what it says if it outlives its caller; otherwise that is in its pipes.
     #[expect(clippy::disallowed_methods, reason = "this is the one door to child processes")]
-    fn spawn(self) -> Result<(tokio::process::Child, Said), CommandError> {
+    fn spawn(self) -> Result<(tokio::process::Child, Option<Said>), CommandError> {
         let program = self.program.display().to_string();
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.args).env_clear().envs(&self.env).stdin(self.stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(!self.outlives);
-        let mut said = Said::default();
+        let mut said = None;
         if self.outlives {
-            let stderr = said.open().map_err(|reason| CommandError::Spawn { program: program.clone(), reason })?;
+            let opened = Said::open().map_err(|reason| CommandError::Spawn { program: program.clone(), reason })?;
+            let (file, stderr) = opened;
             command.stdout(Stdio::null()).stderr(stderr);
+            said = Some(file);
         }
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
@@ -299,26 +303,23 @@ fn signal(group: Option<u32>, signal: rustix::process::Signal) {
 }
 
 /// What a child that outlives its caller says: in a file that only the two of them have.
-#[derive(Default)]
 struct Said {
-    file: Option<File>,
+    file: File,
     read: u64,
 }
 
 impl Said {
-    /// The file as the child's standard error.
-    fn open(&mut self) -> io::Result<Stdio> {
+    /// A new file, and the same as the child's standard error.
+    fn open() -> io::Result<(Self, Stdio)> {
         let file = File::from(rustix::fs::memfd_create("restock", rustix::fs::MemfdFlags::CLOEXEC)?);
         let stderr = file.try_clone()?.into();
-        self.file = Some(file);
-        Ok(stderr)
+        Ok((Self { file, read: 0 }, stderr))
     }
 
     /// Gives what is new to `on_chunk`. The position in the file is the child's alone.
     fn read(&mut self, mut on_chunk: impl FnMut(&[u8])) {
-        let Some(file) = &self.file else { return };
         let mut chunk = [0; 4096];
-        while let Ok(length @ 1..) = file.read_at(&mut chunk, self.read) {
+        while let Ok(length @ 1..) = self.file.read_at(&mut chunk, self.read) {
             on_chunk(&chunk[..length]);
             self.read += length as u64;
         }
