@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
+use super::hold::Memories;
 use super::mark::{Marked, Marks};
 use super::pass::{PassOptions, Verdict};
 use crate::domain::app::{AppName, ServiceName};
@@ -123,7 +124,7 @@ async fn hold_unjudged(
     newer: &[usize],
     pulled: &BTreeMap<String, LocalImage>,
 ) -> Result<Vec<(usize, HeldBack)>, Error> {
-    let mut held = Vec::new();
+    let (mut held, mut memories) = (Vec::new(), Memories::new());
     for place in newer {
         let marked = &marks.marked[*place];
         let (Verdict::Newer(Some(judged)), Some(reference)) = (&verdicts[*place], marked.reference()) else { continue };
@@ -133,11 +134,8 @@ async fn hold_unjudged(
         let Some(digest) = digests.first().filter(|_| !digests.contains(judged)) else { continue };
         // Its age counts from now on.
         restock.freshness.learn_pulled(&[(reference.canonical(), Some(image.clone()))].into());
-        let memory = match marked.service.as_ref().and_then(|(app, _)| marks.apps.get(app)) {
-            Some(app) => Some(restock.memory(app).await?),
-            None => None,
-        };
-        let reason = restock.held_back_of(marked, memory.as_ref(), &reference, digest).await?;
+        let memory = restock.memory_of(marks, marked, &mut memories).await?;
+        let reason = restock.held_back(memory, &marked.known_as(), &reference, digest).await?;
         held.extend(reason.map(|reason| (*place, reason)));
     }
     Ok(held)

@@ -1,15 +1,20 @@
 //! What is held back, and skipping an image.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::mark::{Marked, Marks};
 use crate::adapters::store::{BadImage, Skip, container_owner};
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::{Candidate, HeldBack};
 use crate::domain::image::{Digest, ImageReference};
+use crate::domain::job::Target;
 use crate::error::{Error, Kind};
 use crate::usecases::check_app::{AppStatus, ServiceStatus};
 use crate::usecases::context::Restock;
@@ -38,15 +43,37 @@ pub(super) struct Memory {
     min_age: Option<std::time::Duration>,
 }
 
+/// What has been read of apps and containers, each once.
+pub(super) type Memories = HashMap<Target, Memory>;
+
 impl Restock {
-    /// What is remembered of a standalone container's images.
-    pub(super) async fn memory_of_container(&self, name: &str) -> Result<Memory, Error> {
+    /// What is remembered of the images that a marked container may get.
+    pub(super) async fn memory_of<'a>(
+        &self,
+        marks: &Marks,
+        marked: &Marked,
+        known: &'a mut Memories,
+    ) -> Result<&'a Memory, Error> {
+        match known.entry(marked.target()) {
+            Entry::Occupied(memory) => Ok(memory.into_mut()),
+            Entry::Vacant(place) => {
+                let app = marked.service.as_ref().and_then(|(app, _)| marks.apps.get(app));
+                let memory = match app {
+                    Some(app) => self.memory(app).await?,
+                    None => self.memory_of_container(&marked.container.name).await?,
+                };
+                Ok(place.insert(memory))
+            }
+        }
+    }
+
+    async fn memory_of_container(&self, name: &str) -> Result<Memory, Error> {
         let bad = self.store.bad_images(&container_owner(name)).await?;
         Ok(Memory { bad, skips: Vec::new(), min_age: None })
     }
 
     /// What is remembered of an app's images.
-    pub(super) async fn memory(&self, app: &App) -> Result<Memory, Error> {
+    async fn memory(&self, app: &App) -> Result<Memory, Error> {
         let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
         Ok(Memory {
             bad: self.store.bad_images(app.dir.name.as_str()).await?,

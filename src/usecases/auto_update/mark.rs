@@ -172,6 +172,11 @@ impl Marked {
         self.service.as_ref().map(|(_, service)| service)
     }
 
+    /// The name by which its images are remembered: its service, or its own.
+    pub fn known_as(&self) -> ServiceName {
+        self.service_name().cloned().unwrap_or_else(|| ServiceName::new(self.container.name.as_str()))
+    }
+
     /// What is updated for its sake.
     pub fn target(&self) -> Target {
         match &self.service {

@@ -1,17 +1,16 @@
 //! One pass: every marked container is looked at, each registry asked once, and what is newer and not held back applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::hold::Memory;
+use super::hold::Memories;
 use super::mark::{Marked, Marks};
-use crate::domain::app::{AppName, ServiceName};
-use crate::domain::container::LocalImage;
+use crate::domain::app::AppName;
 use crate::domain::freshness::Status;
 use crate::domain::hold::HeldBack;
-use crate::domain::image::{Digest, ImageReference};
+use crate::domain::image::Digest;
 use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
 use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
@@ -116,10 +115,7 @@ impl Restock {
         let local: BTreeSet<_> =
             marks.marked.iter().filter(|marked| marked.local).map(|marked| marked.image.clone()).collect();
         let images = self.engine.images(local).await?;
-        let mut memories = BTreeMap::new();
-        for (name, app) in &marks.apps {
-            memories.insert(name, self.memory(app).await?);
-        }
+        let mut memories = Memories::new();
         let mut verdicts = Vec::with_capacity(marks.marked.len());
         for marked in &marks.marked {
             let container = &marked.container;
@@ -127,7 +123,11 @@ impl Restock {
                 let image = images.get(&marked.image).and_then(Option::as_ref);
                 let newer = image.filter(|image| !runs(container, image, marked.platform.as_deref()));
                 verdicts.push(match newer {
-                    Some(image) => self.judge_local(marked, &memories, image).await?,
+                    Some(image) => {
+                        let memory = self.memory_of(marks, marked, &mut memories).await?;
+                        let held = self.held_back_here(memory, &marked.known_as(), image);
+                        held.map_or(Verdict::Newer(None), Verdict::Held)
+                    }
                     None => Verdict::Fresh,
                 });
                 continue;
@@ -139,8 +139,8 @@ impl Restock {
             verdicts.push(match (found.status, failure, &found.remote_digest, reference) {
                 (_, Some(failure), ..) => Verdict::Unknown(failure),
                 (Status::Outdated, None, Some(digest), Some(reference)) => {
-                    let memory = marked.service.as_ref().and_then(|(app, _)| memories.get(app));
-                    let held = self.held_back_of(marked, memory, &reference, digest).await?;
+                    let memory = self.memory_of(marks, marked, &mut memories).await?;
+                    let held = self.held_back(memory, &marked.known_as(), &reference, digest).await?;
                     held.map_or_else(|| Verdict::Newer(Some(digest.clone())), Verdict::Held)
                 }
                 (Status::Error, ..) => Verdict::Unknown(found.message.unwrap_or_default()),
@@ -148,40 +148,6 @@ impl Restock {
             });
         }
         Ok(verdicts)
-    }
-
-    /// Why what the registry has is not applied to a container; `memory` is that of its app.
-    pub(super) async fn held_back_of(
-        &self,
-        marked: &Marked,
-        memory: Option<&Memory>,
-        reference: &ImageReference,
-        digest: &Digest,
-    ) -> Result<Option<HeldBack>, Error> {
-        if let (Some(memory), Some(service)) = (memory, marked.service_name()) {
-            return self.held_back(memory, service, reference, digest).await;
-        }
-        let name = &marked.container.name;
-        let memory = self.memory_of_container(name).await?;
-        self.held_back(&memory, &ServiceName::new(name.as_str()), reference, digest).await
-    }
-
-    async fn judge_local(
-        &self,
-        marked: &Marked,
-        memories: &BTreeMap<&AppName, Memory>,
-        image: &LocalImage,
-    ) -> Result<Verdict, Error> {
-        let of_app = marked.service.as_ref().and_then(|(app, service)| Some((memories.get(app)?, service)));
-        let held = match of_app {
-            Some((memory, service)) => self.held_back_here(memory, service, image),
-            None => {
-                let name = &marked.container.name;
-                let memory = self.memory_of_container(name).await?;
-                self.held_back_here(&memory, &ServiceName::new(name.as_str()), image)
-            }
-        };
-        Ok(held.map_or(Verdict::Newer(None), Verdict::Held))
     }
 }
 
