@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::jobs::{Running, cancelled};
 use super::relay::Relay;
 use super::resolve::{
-    canonical_references, check_containers, check_directory, config, containers_of, hidden_profiles, of_directory,
-    redactor,
+    canonical_references, check_containers, check_directory, config, containers_of, of_directory, redactor,
+    with_what_runs,
 };
 use super::update_app::{Prepared, UpdateOptions};
 use crate::adapters::apps_dir::AppDir;
@@ -45,7 +45,7 @@ pub(super) async fn fetch(
     everything: &[Container],
 ) -> Result<(Fetched, ImageLocks), Error> {
     let restock = &running.restock;
-    let mut call = ProjectCall::new(&app.path);
+    let call = ProjectCall::new(&app.path);
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
     if let Some(option) = named.iter().find(|name| name.as_str().starts_with('-')) {
         // Compose would take it for one of its own.
@@ -58,7 +58,7 @@ pub(super) async fn fetch(
         Some(prepared) => prepared.digests.clone(),
         None => digests_of(running, app, everything).await?,
     };
-    let (mut model, mut pulled) = if options.prepared.is_some() || known.is_empty() {
+    let (model, mut pulled) = if options.prepared.is_some() || known.is_empty() {
         (config(compose, app, &call).await?, None)
     } else {
         let (model, pulled) = resolve_and_pull(running, app, compose, &call, &named).await?;
@@ -67,18 +67,13 @@ pub(super) async fn fetch(
     let containers = containers_of(&model.project, everything);
     check_directory(app, &containers)?;
     check_containers(restock, app, &containers)?;
-    let profiles = hidden_profiles(compose, app, &call, &model.project, &containers).await?;
-    let mut hidden = Vec::new();
-    if !profiles.is_empty() {
-        call = call.with_profiles(profiles);
-        let visible: BTreeSet<_> = model.project.services.into_keys().collect();
-        model = config(compose, app, &call).await?;
-        let has_container = by_service(&containers);
-        let services = model.project.services.keys();
-        hidden = services.filter(|name| !visible.contains(name) && has_container.contains_key(name)).cloned().collect();
-    }
+    let visible: BTreeSet<_> = model.project.services.keys().cloned().collect();
+    let (call, model) = with_what_runs(compose, app, call, model, &containers).await?;
     let selected = select(&model.project, options, app)?;
-    hidden.retain(|name| selected.as_ref().is_none_or(|selected| selected.contains(name)));
+    let has_container = by_service(&containers);
+    let is_hidden = |name: &&ServiceName| !visible.contains(*name) && has_container.contains_key(*name);
+    let is_wanted = |name: &&ServiceName| selected.as_ref().is_none_or(|selected| selected.contains(*name));
+    let hidden = model.project.services.keys().filter(is_hidden).filter(is_wanted).cloned().collect();
     let references = canonical_references(&model.project);
     if !locks.covers(&references) {
         // To wait for more while these are held could be to wait for somebody who waits for these.

@@ -8,7 +8,7 @@ use super::ending::{Later, unsettled};
 use super::jobs::{Running, Ticket};
 use super::relay::Relay;
 use super::resolve::{
-    canonical_references, check_containers, check_directory, config, containers_of, hidden_profiles, redactor,
+    canonical_references, check_containers, check_directory, config, containers_of, redactor, with_what_runs,
 };
 use super::update_app::ensure_volumes;
 use crate::adapters::apps_dir::AppDir;
@@ -81,13 +81,7 @@ async fn resolve(
     }
     let model = config(compose, app, &call).await?;
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
-    let profiles = hidden_profiles(compose, app, &call, &model.project, &containers).await?;
-    if profiles.is_empty() {
-        return Ok((call, model));
-    }
-    let call = call.with_profiles(profiles);
-    let model = config(compose, app, &call).await?;
-    Ok((call, model))
+    with_what_runs(compose, app, call, model, &containers).await
 }
 
 fn failed(error: &CommandError, kind: Kind, redactor: &Redactor) -> Error {

@@ -153,19 +153,26 @@ fn hidden_services(project: &Project, containers: &[Container]) -> BTreeSet<Serv
     services.filter(|service| !project.services.contains_key(service)).cloned().collect()
 }
 
-/// Profiles of services that run although the project as it stands does not show them.
-pub async fn hidden_profiles(
+/// The project with the profiles of services that run although it does not show them as it stands.
+pub async fn with_what_runs(
     compose: &Compose,
     app: &AppDir,
-    call: &ProjectCall,
-    project: &Project,
+    call: ProjectCall,
+    model: Model,
     containers: &[Container],
-) -> Result<BTreeSet<String>, Error> {
-    let hidden = hidden_services(project, containers);
+) -> Result<(ProjectCall, Model), Error> {
+    let hidden = hidden_services(&model.project, containers);
     if hidden.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok((call, model));
     }
-    Ok(config(compose, app, &call.with_profiles(["*".to_owned()])).await?.project.profiles_of(&hidden))
+    let everything = config(compose, app, &call.with_profiles(["*".to_owned()])).await?;
+    let profiles = everything.project.profiles_of(&hidden);
+    if profiles.is_empty() {
+        return Ok((call, model));
+    }
+    let call = call.with_profiles(profiles);
+    let model = config(compose, app, &call).await?;
+    Ok((call, model))
 }
 
 /// The containers that were made in an app's directory, whatever the project is called.
