@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::output::{failed, json, note, print, say, table};
 use super::words::{time, word};
+use crate::domain::container::Health;
 use crate::domain::policy::Policy;
 use crate::error::Error;
 use crate::usecases::Restock;
@@ -33,7 +34,7 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
     for app in &apps {
         rows.add_row([
             app.name.to_string(),
-            word(&app.state),
+            state(app),
             services(app),
             app.status.map_or_else(|| "-".into(), |status| word(&status)),
             app.auto_update.map_or_else(|| "-".into(), |policy| policy.to_string()),
@@ -47,6 +48,14 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// The app's state, with its health where that is bad or not known yet.
+fn state(app: &AppView) -> String {
+    match app.health {
+        Health::None | Health::Healthy => word(&app.state),
+        Health::Starting | Health::Unhealthy => format!("{} ({})", word(&app.state), word(&app.health)),
+    }
 }
 
 /// When a pass looks at the app next; never when no policy marks it, or when no service keeps the schedule.

@@ -46,15 +46,23 @@ impl ContainerState {
     }
 }
 
-/// What a container's own healthcheck says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// What a container's own healthcheck says; the worse is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// The container has no healthcheck.
     None,
-    Starting,
     Healthy,
+    Starting,
     Unhealthy,
+}
+
+impl Health {
+    /// The worst health of the containers that should run: one that has stopped has no health, only a state.
+    pub fn worst(containers: &[Container]) -> Self {
+        let up = containers.iter().filter(|container| container.state.is_up());
+        up.map(|container| container.health).max().unwrap_or(Self::None)
+    }
 }
 
 /// What Compose wrote on a container it made.
@@ -190,6 +198,20 @@ impl Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worst_health_is_that_of_what_should_run() {
+        let worst = |all: &[(ContainerState, Health)]| {
+            let container =
+                |(state, health): &_| Container { state: *state, health: *health, ..Container::sample("web", "1") };
+            Health::worst(&all.iter().map(container).collect::<Vec<_>>())
+        };
+        let (up, down) = (ContainerState::Running, ContainerState::Exited);
+        assert_eq!(worst(&[]), Health::None);
+        assert_eq!(worst(&[(up, Health::None), (up, Health::Healthy), (down, Health::Unhealthy)]), Health::Healthy);
+        assert_eq!(worst(&[(up, Health::Starting), (up, Health::Healthy)]), Health::Starting);
+        assert_eq!(worst(&[(up, Health::Starting), (up, Health::Unhealthy)]), Health::Unhealthy);
+    }
 
     #[test]
     fn only_what_was_just_made_is_coming_up() {

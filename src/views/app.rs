@@ -20,6 +20,8 @@ pub struct AppView {
     /// `null` while the app is broken: only a valid Compose file has a project.
     pub project: Option<ProjectName>,
     pub state: AppState,
+    /// The worst of its containers that should run; `none` where none of them has a healthcheck.
+    pub health: Health,
     /// Why the app is broken, or what is wrong with its settings or manifest.
     pub error: Option<String>,
     pub services: Vec<ServiceView>,
@@ -65,6 +67,7 @@ impl From<&SeenApp> for AppView {
             name: app.dir.name.clone(),
             project: project.map(|project| project.name.clone()),
             state: app.state,
+            health: Health::worst(&app.containers),
             error: broken.or(mistakes).or_else(|| app.dir.manifest_volumes().err()).or_else(|| app.foreign.clone()),
             services: services(app),
             status: seen.status,

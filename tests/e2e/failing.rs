@@ -57,6 +57,8 @@ both_engines! {
         let problem = case.post(&format!("/api/apps/{}/update?rollback=false", case.app)).expect(500);
         assert_eq!(problem["outcome"], "failed");
         case.assert_runs("web", "2");
+        let app = case.get(&format!("/api/apps/{}", case.app)).expect(200);
+        assert_eq!((&app["state"], &app["health"]), (&"running".into(), &"unhealthy".into()));
         case.post(&format!("/api/apps/{}/rollback", case.app)).expect(200);
         case.assert_runs("web", "1");
     };

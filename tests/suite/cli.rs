@@ -98,6 +98,17 @@ async fn json_is_what_the_api_answers() {
 }
 
 #[tokio::test]
+async fn an_app_that_runs_and_does_not_work_is_shown_as_unhealthy() {
+    let world = World::with_web();
+    world.engine.publish_with("registry.test/ill:1", "ill", Life::Unhealthy);
+    world.app("ill").service("web", "registry.test/ill:1").running();
+    let shown = run(&world, &["apps"]).await.out;
+    let line = |name: &str| shown.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert!(line("ill").contains("running (unhealthy)"), "{shown}");
+    assert!(line("web").contains("running") && !line("web").contains("running ("), "{shown}");
+}
+
+#[tokio::test]
 async fn people_who_use_no_terminal_get_plain_lines() {
     let world = World::with_new_web();
     let updated = run(&world, &["update", "web"]).await;

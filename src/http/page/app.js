@@ -37,7 +37,7 @@ export function show(main, name) {
     fill(parts.head, h("div", { class: "bar" },
       h("div", { class: "grow" }, h("h1", null, app.manifest?.display_name ?? name),
         app.manifest?.description && h("p", { class: "lead" }, app.manifest.description),
-        h("div", { class: "chips" }, state(app.state), freshness(status?.status ?? app.status),
+        h("div", { class: "chips" }, state(app), freshness(status?.status ?? app.status),
           app.manifest?.version && chip(`Version ${app.manifest.version}`))),
       h("div", { class: "actions" },
         h("button", { type: "button", disabled: busy, onclick: () => look(true) }, "Check"),

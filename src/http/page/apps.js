@@ -59,7 +59,7 @@ export function show(main) {
     fill(row.item, h("article", { class: "card row" },
       h("div", null, h("h2", null, h("a", { href: `#/app/${encodeURIComponent(app.name)}` }, title)),
         h("p", { class: "about", title: about }, about),
-        h("div", { class: "chips" }, state(app.state), app.state !== "broken" && freshness(app.status),
+        h("div", { class: "chips" }, state(app), app.state !== "broken" && freshness(app.status),
           app.auto_update && app.auto_update !== "disabled" && chip(`Updates by itself (${app.auto_update})`))),
       h("div", { class: "actions" },
         h("button", { type: "button", disabled: busy || app.state === "broken", "aria-label": `Check ${title}`, onclick: (event) => checkOne(app, event.currentTarget) }, "Check"),
@@ -80,8 +80,9 @@ export function show(main) {
   function count() {
     const outdated = apps.filter((app) => app.status === "outdated").length;
     const broken = apps.filter((app) => app.state === "broken").length;
+    const unhealthy = apps.filter((app) => app.health === "unhealthy").length;
     const parts = [`${apps.length} ${apps.length === 1 ? "app" : "apps"}`,
-      outdated ? `${outdated} with updates` : "no update known", broken && `${broken} broken`];
+      outdated ? `${outdated} with updates` : "no update known", unhealthy && `${unhealthy} unhealthy`, broken && `${broken} broken`];
     fill(lead, parts.filter(Boolean).join(" · "));
     updateAll.disabled = apps.length === 0;
     checkAll.disabled = apps.length === 0;

@@ -25,7 +25,12 @@ const HELD = {
 
 const said = (words, key) => { const [text, tone] = words[key] ?? [key, ""]; return chip(text, tone); };
 export const freshness = (status) => (status ? said(FRESHNESS, status) : chip("Not checked yet", ""));
-export const state = (key) => said(STATES, key);
+/** What an app does; one that runs and does not work is not well. */
+export function state(app) {
+  const [text, tone] = STATES[app.state] ?? [app.state, ""];
+  if (app.health === "unhealthy") return chip(app.state === "running" ? "Unhealthy" : `${text}, unhealthy`, "bad");
+  return app.health === "starting" ? chip(`${text}, not healthy yet`, "warn") : chip(text, tone);
+}
 /** A rollback that was asked for ends well with the same word as an update that was taken back. */
 export const outcome = (job) => (job.kind === "rollback" && job.outcome === "rolled_back" ? chip("Went back", "good") : said(OUTCOMES, job.outcome));
 export const kind = (key) => KINDS[key] ?? key;

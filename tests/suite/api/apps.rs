@@ -115,4 +115,11 @@ async fn health_is_told() {
     let app = restock.get("/api/apps/web").await.ok();
     let health = |n: usize| app["services"][n]["containers"][0]["health"].clone();
     assert_eq!((health(0), health(1)), (json!("unhealthy"), json!("healthy")));
+    // The app is as well as the worst of what should run.
+    let whole = async || restock.get("/api/apps").await.ok()[0]["health"].clone();
+    assert_eq!((&app["health"], whole().await), (&json!("unhealthy"), json!("unhealthy")));
+    world.engine.change("web-ill-1", |container| container.state = "exited".into());
+    assert_eq!(whole().await, "healthy");
+    world.app("plain").service("web", "registry.test/web:1").running();
+    assert_eq!(restock.get("/api/apps/plain").await.ok()["health"], "none");
 }
