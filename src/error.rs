@@ -8,6 +8,7 @@ use crate::adapters::compose::{ConfigError, LocateError, Redactor, readable};
 use crate::adapters::engine::EngineError;
 use crate::adapters::lock::LockError;
 use crate::adapters::store::StoreError;
+use crate::domain::evidence::FailedContainer;
 use crate::domain::job::{JobError, Outcome, ServiceChange};
 
 /// What sort of failure it is. Mapped to an HTTP status here and to an exit code by the command line, nowhere else.
@@ -92,6 +93,8 @@ pub struct Error {
     pub service: Option<String>,
     pub command: Option<String>,
     pub stderr: Option<String>,
+    /// The containers that did not work.
+    pub containers: Vec<FailedContainer>,
     /// Seconds to wait before another try.
     pub retry_after: Option<u64>,
     /// The job that stands in the way, or that failed.
@@ -119,6 +122,7 @@ impl Error {
             service: None,
             command: None,
             stderr: None,
+            containers: Vec::new(),
             retry_after: None,
             job: None,
             attempt: None,
@@ -174,6 +178,12 @@ impl Error {
         self
     }
 
+    /// Adds what is known of the containers that did not work.
+    pub fn containers(mut self, containers: Vec<FailedContainer>) -> Self {
+        self.containers = containers;
+        self
+    }
+
     /// The shape that is kept with a job.
     pub fn to_job_error(&self) -> JobError {
         JobError {
@@ -183,6 +193,7 @@ impl Error {
             service: self.service.clone(),
             command: self.command.clone(),
             stderr: self.stderr.clone(),
+            containers: self.containers.clone(),
             status: self.kind.status(),
         }
     }

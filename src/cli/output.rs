@@ -8,6 +8,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::exit;
+use super::words::word;
+use crate::domain::container::Health;
+use crate::domain::evidence::FailedContainer;
 use crate::error::Error;
 use crate::views::Problem;
 
@@ -79,13 +82,38 @@ fn lines(problem: &Problem, about: Option<&str>) -> Vec<String> {
     // Often the last words of a command are the whole message already.
     let said = problem.stderr.iter().filter(|said| !problem.detail.contains(said.as_str()));
     lines.extend(said.flat_map(|said| said.lines()).map(|line| format!("       {line}")));
+    lines.extend(problem.containers.iter().flat_map(last_words));
     lines.extend(problem.hint.iter().map(|hint| format!("hint: {hint}")));
     lines
+}
+
+/// How a container that did not work ended, and what it wrote last.
+fn last_words(failed: &FailedContainer) -> Vec<String> {
+    let mut end = format!("{}: {}, exit code {}", failed.container, word(&failed.state), failed.exit_code);
+    if failed.oom_killed {
+        end += ", out of memory";
+    }
+    if failed.health != Health::None {
+        end = format!("{end}, {}", word(&failed.health));
+    }
+    let health = failed.health_output.iter().flat_map(|output| output.lines());
+    let health = health.map(|line| format!("  healthcheck: {}", printable(line)));
+    let log = failed.log.iter().map(|line| format!("  | {}", printable(line)));
+    let lines = [end].into_iter().chain(health).chain(log);
+    lines.map(|line| format!("       {line}")).collect()
+}
+
+/// A container's own words must not steer a terminal.
+fn printable(line: &str) -> String {
+    let shown = |c: char| if c == '\t' || !c.is_control() { c } else { '\u{fffd}' };
+    line.chars().map(shown).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::app::ServiceName;
+    use crate::domain::container::ContainerState;
     use crate::error::Kind;
 
     #[test]
@@ -102,6 +130,30 @@ mod tests {
         assert_eq!(lines(&problem, None), ["error: the pull failed: denied"]);
         problem.stderr = Some("one\ndenied".into());
         assert_eq!(lines(&problem, None), ["error: the pull failed: denied", "       one", "       denied"]);
+    }
+
+    #[test]
+    fn the_last_words_of_a_container_are_shown_and_do_not_steer_the_terminal() {
+        let failed = FailedContainer {
+            service: ServiceName::new("web"),
+            container: "web-web-1".into(),
+            state: ContainerState::Exited,
+            exit_code: 137,
+            oom_killed: true,
+            health: Health::Unhealthy,
+            health_output: Some("no\nanswer".into()),
+            log: vec!["\u{1b}]0;title\u{7} bye\tnow".into()],
+        };
+        let error = Error::new(Kind::Internal, "rolled_back", "it failed").hint("look").containers(vec![failed]);
+        let expected = [
+            "error: it failed",
+            "       web-web-1: exited, exit code 137, out of memory, unhealthy",
+            "         healthcheck: no",
+            "         healthcheck: answer",
+            "         | \u{fffd}]0;title\u{fffd} bye\tnow",
+            "hint: look",
+        ];
+        assert_eq!(lines(&Problem::from(&error), None), expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::app::ServiceName;
+use super::evidence::FailedContainer;
 use super::image::{ImageId, short};
 use super::plan::Skipped;
 use super::report::PassReport;
@@ -300,6 +301,9 @@ pub struct JobError {
     /// The last lines the command printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
+    /// The containers that did not work, as they were before anything was taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<FailedContainer>,
     /// HTTP status this failure is told with.
     pub status: u16,
 }

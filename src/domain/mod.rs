@@ -5,6 +5,7 @@
 pub mod access;
 pub mod app;
 pub mod container;
+pub mod evidence;
 pub mod freshness;
 pub mod group;
 pub mod hold;

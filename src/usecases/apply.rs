@@ -14,6 +14,7 @@ use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redacto
 use crate::adapters::engine::Engine;
 use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
+use crate::domain::evidence::FailedContainer;
 use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{RecreateReason, Recreated, Step};
 use crate::domain::journal::Journal;
@@ -49,6 +50,8 @@ pub struct NotApplied {
     pub command: Option<CommandError>,
     /// Nothing can be said of the images before this has passed.
     pub later: Option<Later>,
+    /// The containers that did not work.
+    pub containers: Vec<FailedContainer>,
 }
 
 /// Which image each service is to run.
@@ -57,16 +60,16 @@ pub type Targets = BTreeMap<ServiceName, ExpectedImage>;
 impl NotApplied {
     /// A failure that no service and no command can be blamed for.
     pub fn because(reason: impl ToString) -> Self {
-        Self { service: None, reason: reason.to_string(), command: None, later: None }
+        Self { service: None, reason: reason.to_string(), command: None, later: None, containers: Vec::new() }
     }
 
-    /// Adds to `error` which service failed, and what its command said.
+    /// Adds to `error` which service failed, what its command said, and what is left of its containers.
     pub fn blame(&self, mut error: Error, redactor: &Redactor) -> Error {
         if let Some(command) = &self.command {
             error = error.said(command, redactor);
         }
         error.service = self.service.as_ref().map(ToString::to_string);
-        error
+        error.containers(self.containers.clone())
     }
 }
 
@@ -154,21 +157,33 @@ impl<'a> Work<'a> {
     ///
     /// Gives the services that Compose recreated or restarted although their image is the same.
     async fn apply_once(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
-        let touched = self.follow(targets).await?;
+        let touched = match self.follow(targets).await {
+            Ok(touched) => touched,
+            Err(reason) => {
+                let containers = self.evidence(&self.expectations(targets, &[]), None).await;
+                return Err(NotApplied { containers, ..reason });
+            }
+        };
         self.begin_proof().await;
         let engine = &self.running.restock.engine;
         let after = engine.project_containers(&self.journal.project).await.map_err(NotApplied::because)?;
         let recreated = self.also_touched(before, &after, &touched, targets);
         let expected = self.expectations(targets, &recreated);
         let proven = prove(engine, &self.journal.project, &expected, self.patience).await;
-        let after = proven.map_err(|unproven| self.not_proven(unproven))?;
+        let after = match proven {
+            Ok(after) => after,
+            Err(unproven) => {
+                let containers = self.evidence(&expected, Some(&unproven.service)).await;
+                return Err(NotApplied { containers, ..self.not_proven(unproven) });
+            }
+        };
         Ok(self.also_touched(before, &after, &touched, targets))
     }
 
     /// A healthcheck may say more than it should: its words go through the same sieve as those of Compose.
     fn not_proven(&self, unproven: Unproven) -> NotApplied {
         let reason = format!("`{}` does not work: {}", unproven.service, self.redactor.clean(&unproven.reason));
-        NotApplied { service: Some(unproven.service), reason, command: None, later: None }
+        NotApplied { service: Some(unproven.service), ..NotApplied::because(reason) }
     }
 
     /// Notes that containers are now looked at. A rollback stays one: killed in its proof it must not go forward again.
@@ -206,7 +221,7 @@ impl<'a> Work<'a> {
         };
         let reason = said.lines().last().unwrap_or("docker compose failed").to_owned();
         let later = matches!(error, CommandError::Timeout { .. }).then_some(Later::ComposeGoesOn);
-        NotApplied { service: None, reason, command: Some(error), later }
+        NotApplied { command: Some(error), later, ..NotApplied::because(reason) }
     }
 
     /// What is started and what is only created. Stopped services never flash up, not even for a moment, so `up` is

@@ -27,6 +27,7 @@ pub mod update_container;
 
 mod apply;
 mod ending;
+mod evidence;
 mod fetch;
 mod old_images;
 mod prove;

@@ -110,7 +110,7 @@ pub(super) async fn prove_standalone(
 }
 
 /// The values that a person gave the container's variables; one that is gone already has none to tell.
-async fn variables_set_by_hand(engine: &Engine, id: &str) -> Vec<String> {
+pub(super) async fn variables_set_by_hand(engine: &Engine, id: &str) -> Vec<String> {
     let Ok(container) = engine.inspect(id).await else { return Vec::new() };
     let image = engine.inspect_image(container["Image"].as_str().unwrap_or_default()).await.ok().flatten();
     let entries = |inspected: &Value| {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::apply::{keep_name_of_container, retag};
 use super::ending::{Ended, Later, unsettled};
+use super::evidence::evidence_of;
 use super::jobs::Running;
 use super::prove::prove_standalone;
 use super::update_container::{Follow, refused};
@@ -151,6 +152,10 @@ pub(super) async fn give_up(running: &Running, journal: &mut ContainerJournal, r
     if running.restock.engine.info().await.is_err() {
         return unsettled(&journal.name, Later::EngineGone).service(&journal.name);
     }
+    let containers = match &journal.fresh_id {
+        Some(fresh) => evidence_of(&running.restock.engine, fresh, &journal.name).await,
+        None => Vec::new(),
+    };
     remember_bad(running, journal).await;
     let changes = vec![change_of(journal)];
     let error = if rollback {
@@ -162,7 +167,7 @@ pub(super) async fn give_up(running: &Running, journal: &mut ContainerJournal, r
         let error = Ended::LeftAsItIs.error(&journal.name, reason, changes);
         error.hint(format!("the previous container is kept as {}", journal.parked_name))
     };
-    error.service(&journal.name)
+    error.service(&journal.name).containers(containers)
 }
 
 async fn remember_bad(running: &Running, journal: &ContainerJournal) {

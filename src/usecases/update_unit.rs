@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::apply::{keep_name_of_container, retag};
 use super::ending::Ended;
+use super::evidence::evidence_of;
 use super::jobs::Running;
 use super::prove::prove_standalone;
 use super::update_container::report;
@@ -11,6 +12,7 @@ use crate::adapters::store::container_owner;
 use crate::adapters::systemd::SystemdError;
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, LocalImage};
+use crate::domain::evidence::FailedContainer;
 use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{Job, JobResult, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::journal::UnitJournal;
@@ -145,7 +147,18 @@ async fn untouched(running: &Running, journal: &UnitJournal, error: &SystemdErro
     Error::new(kind, code, message).hint(hint).service(&journal.name)
 }
 
+/// What is left of the unit's container, before the unit is restarted again.
+async fn evidence(running: &Running, journal: &UnitJournal) -> Vec<FailedContainer> {
+    let engine = &running.restock.engine;
+    let containers = engine.containers().await.unwrap_or_default();
+    match containers.iter().find(|container| container.unit.as_ref() == Some(&journal.unit)) {
+        Some(container) => evidence_of(engine, &container.id, &journal.name).await,
+        None => Vec::new(),
+    }
+}
+
 async fn give_up(running: &Running, journal: &UnitJournal, reason: &str) -> Error {
+    let containers = evidence(running, journal).await;
     remember_bad(running, journal).await;
     let ended = if journal.rollback {
         running.warn(&format!("the update failed, the previous image is brought back: {reason}"));
@@ -154,6 +167,7 @@ async fn give_up(running: &Running, journal: &UnitJournal, reason: &str) -> Erro
         Ended::LeftAsItIs
     };
     let error = ended.error(&journal.name, reason, vec![journal.change.clone()]).service(&journal.name);
+    let error = error.containers(containers);
     error.hint(format!("see `systemctl status {}`", journal.unit))
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::evidence::FailedContainer;
 use crate::domain::job::{Job, Outcome, ServiceChange};
 use crate::error::{Attempt, Error};
 
@@ -31,6 +32,9 @@ pub struct Problem {
     pub command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
+    /// The containers that did not work, as they were before anything was taken back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<FailedContainer>,
     /// Seconds to wait, as in the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -67,6 +71,7 @@ impl From<&Error> for Problem {
             service: error.service.clone(),
             command: error.command.clone(),
             stderr: error.stderr.clone(),
+            containers: error.containers.clone(),
             retry_after: error.retry_after,
             job: error.job.clone(),
             outcome: attempt.map(|attempt| attempt.outcome),
@@ -93,6 +98,7 @@ impl Problem {
             service: error.service.clone(),
             command: error.command.clone(),
             stderr: error.stderr.clone(),
+            containers: error.containers.clone(),
             retry_after: None,
             job: Some(job.id.to_string()),
             outcome: attempt.map(|attempt| attempt.outcome),

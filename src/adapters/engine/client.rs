@@ -79,6 +79,11 @@ impl Engine {
         Ok(Self { wire, docker })
     }
 
+    /// The typed client, over the same wire.
+    pub(super) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
     /// Asks for the engine's version: the cheapest proof that it lives and answers.
     pub async fn info(&self) -> Result<EngineInfo, EngineError> {
         let value = self.wire.json(Method::GET, "/version", None, PING_DEADLINE).await?;

@@ -4,6 +4,7 @@
 //! not know (its enums are closed), and a container in an unknown state must not hide the others. Everything else goes
 //! through bollard, over the same wire.
 
+mod autopsy;
 mod change;
 mod client;
 mod connection;
@@ -13,6 +14,7 @@ mod parse;
 mod pass;
 mod wire;
 
+pub use autopsy::Autopsy;
 pub use change::PullEvent;
 pub use client::{Engine, EngineInfo};
 pub use connection::Carried;

@@ -107,6 +107,7 @@ async fn a_job_is_read_as_it_was_written() {
         hint: None,
         service: None,
         command: None,
+        containers: Vec::new(),
         stderr: Some("z\n".into()),
         status: 502,
     };

@@ -42,6 +42,42 @@ async fn an_image_that_does_not_work_is_taken_back_and_the_reason_is_told() {
 }
 
 #[tokio::test]
+async fn what_a_failing_container_said_and_did_is_kept_before_it_is_taken_back() {
+    let world = with_bad_web(Life::Unhealthy);
+    let log: String = (0..60).map(|n| format!("line {n}\n")).collect();
+    world.engine.things(|things| things.logs.insert(WEB.into(), format!("{log}\u{1b}[2Jend")));
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rolled_back");
+    let failed = &problem["containers"][0];
+    let known = ["service", "container", "state", "exit_code", "oom_killed", "health", "health_output"];
+    let known: Vec<_> = known.iter().map(|key| failed[key].clone()).collect();
+    let expected = json!(["web", "web-web-1", "running", 0, false, "unhealthy", "no answer"]);
+    assert_eq!((json!(known), problem["containers"].as_array().unwrap().len()), (expected, 1), "{problem}");
+    let log = failed["log"].as_array().unwrap();
+    assert_eq!((log.len(), &log[0], &log[49]), (50, &json!("line 11"), &json!("\u{1b}[2Jend")));
+    // History has it as well, and the old container is back.
+    let history = restock.get("/api/apps/web/history").await.ok();
+    assert_eq!(history[0]["error"]["containers"], problem["containers"]);
+    assert_eq!(world.engine.container("web-web-1").unwrap().image_id, old());
+}
+
+#[tokio::test]
+async fn an_up_that_waits_in_vain_for_a_container_keeps_what_that_one_said() {
+    let world = World::new();
+    world.app("web").service("web", WEB).service("db", "registry.test/db:1").running();
+    world.engine.publish_with(WEB, "web bad", Life::Exits(3));
+    world.engine.things(|things| things.logs.insert(WEB.into(), "no database".into()));
+    // Compose gives up after it has started the container.
+    let up = "first && { printf '%s\\t%s\\n' \"$PWD\" \"$*\" >>\"$world/done\"; fail 1 'dependency failed to start'; }";
+    world.docker.on("web", "up", up);
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rolled_back");
+    let failed = &problem["containers"];
+    assert_eq!((&failed[0]["service"], &failed[0]["exit_code"]), (&json!("web"), &json!(3)), "{problem}");
+    assert_eq!((&failed[0]["log"], failed.as_array().unwrap().len()), (&json!(["no database"]), 1));
+}
+
+#[tokio::test]
 async fn an_up_that_fails_is_taken_back_with_what_compose_said() {
     let world = World::with_new_web();
     world.docker.on(

@@ -174,6 +174,11 @@ async fn answer(
             found
                 .map_or_else(|| missing("container", id), |container| axum::Json(container.inspected()).into_response())
         }
+        ("GET", "containers", id, "logs") => {
+            let tail = value("tail").unwrap().parse().unwrap();
+            let found = things.containers.iter().find(|container| container.id == id);
+            found.map_or_else(|| missing("container", id), |container| container.last_lines(tail).into_response())
+        }
         ("DELETE", "containers", id, _) => {
             things.containers.retain(|container| container.id != id);
             StatusCode::NO_CONTENT.into_response()

@@ -22,6 +22,8 @@ pub struct Container {
     pub image_id: String,
     pub state: String,
     pub life: Life,
+    /// What it has written.
+    pub log: String,
     /// Labels besides those of Compose.
     pub labels: BTreeMap<String, String>,
 }
@@ -47,6 +49,8 @@ pub struct Things {
     /// What each reference means: canonical form to ID.
     pub names: BTreeMap<String, String>,
     pub volumes: BTreeSet<String>,
+    /// What containers write from now on, by the reference that they are made from.
+    pub logs: BTreeMap<String, String>,
     made: usize,
 }
 
@@ -124,6 +128,7 @@ impl Things {
                 image_id,
                 state: "created".into(),
                 life,
+                log: self.logs.get(image).cloned().unwrap_or_default(),
                 labels: BTreeMap::new(),
             });
         }
@@ -162,6 +167,17 @@ impl Container {
             "Config": {"Image": self.image, "Labels": self.labels()},
             "HostConfig": {"RestartPolicy": {"Name": "no"}},
         })
+    }
+
+    /// The end of its log, as the engine sends it: each line in a frame that names the output it was written to.
+    pub fn last_lines(&self, tail: usize) -> Vec<u8> {
+        let lines: Vec<_> = self.log.lines().collect();
+        let frame = |line: &&str| {
+            let line = format!("{line}\n");
+            let head = [&[2, 0, 0, 0][..], &u32::try_from(line.len()).unwrap().to_be_bytes()[..]].concat();
+            [head, line.into_bytes()].concat()
+        };
+        lines[lines.len().saturating_sub(tail)..].iter().flat_map(frame).collect()
     }
 
     fn status(&self) -> &'static str {
