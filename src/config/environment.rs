@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::adapters::engine::DockerHost;
 
@@ -13,19 +14,37 @@ const PROXY: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", 
 /// Already a part of the resolved host, or of no meaning to it: beside `DOCKER_HOST` they could only contradict it.
 const RESOLVED: [&str; 4] = ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
 
-/// Variables and their values. Printing one shows the names only: proxies are often written with a password.
+/// The machine's own file of options, which a package puts there: service and commands are then the same Restock.
+const MACHINE_FILE: &str = "/etc/restock/restock.yaml";
+
+/// Variables and their values, and where the machine keeps its own file of options. Printing one shows the names only:
+/// proxies are often written with a password.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    machine_file: Option<PathBuf>,
+}
 
 impl Environment {
     /// The environment this process was started with.
     pub fn of_process() -> Self {
-        Self(std::env::vars_os().collect())
+        std::env::vars_os().collect::<Self>().with_machine_file(MACHINE_FILE)
+    }
+
+    /// The same on a machine that keeps its file of options at `path`; one made of variables alone has none.
+    pub fn with_machine_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.machine_file = Some(path.into());
+        self
+    }
+
+    /// Where the machine's own file of options would be.
+    pub fn machine_file(&self) -> Option<&Path> {
+        self.machine_file.as_deref()
     }
 
     /// A variable's value, unless it is empty or not set.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
     /// Where programs are looked for.
@@ -36,28 +55,33 @@ impl Environment {
     /// All that `docker compose` gets to see: `PATH`, `HOME`, Docker's own variables with the engine at `host`, and the
     /// proxies. Anything else would be interpolated into projects, and would differ between the service and a shell.
     pub fn for_children(&self, host: &DockerHost) -> Self {
-        let mut children: BTreeMap<_, _> =
-            self.0.iter().filter(|(name, _)| is_for_children(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut children: BTreeMap<_, _> = self
+            .variables
+            .iter()
+            .filter(|(name, _)| is_for_children(name))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         children.insert("PATH".into(), self.search_path());
         children.insert("DOCKER_HOST".into(), host.to_string().into());
-        Self(children)
+        Self { variables: children, machine_file: None }
     }
 
     /// All of it.
     pub fn variables(&self) -> &BTreeMap<OsString, OsString> {
-        &self.0
+        &self.variables
     }
 }
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.variables.keys()).finish()
     }
 }
 
 impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, machine_file: None }
     }
 }
 

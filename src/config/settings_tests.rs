@@ -58,6 +58,34 @@ fn the_environment_can_name_the_file() {
 }
 
 #[test]
+fn the_machines_own_file_is_read_where_no_other_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own.yaml");
+    let other = dir.path().join("other.yaml");
+    std::fs::write(&other, "keep: 1d").unwrap();
+    let env = |variables: &[(&str, &str)]| {
+        let variables = [("HOME", "/home/me")].iter().chain(variables).copied();
+        variables.collect::<Environment>().with_machine_file(&own)
+    };
+    let concurrency = |args: &[&str], variables: &[(&str, &str)]| {
+        let common = Cli::parse_from(["restock"].iter().chain(args)).common;
+        Settings::resolve(&common, &env(variables)).map(|settings| settings.concurrency)
+    };
+    assert_eq!(concurrency(&[], &[]), Ok(4), "there is none");
+    std::fs::write(&own, "concurrency: 9").unwrap();
+    assert_eq!(concurrency(&[], &[]), Ok(9));
+    let other = other.to_str().unwrap();
+    assert_eq!(concurrency(&["--config", other], &[]), Ok(4));
+    assert_eq!(concurrency(&[], &[("RESTOCK_CONFIG", other)]), Ok(4));
+    std::fs::write(&own, "concurrencyy: 9").unwrap();
+    assert!(concurrency(&[], &[]).unwrap_err()[0].contains("own.yaml"));
+    std::fs::remove_file(&own).unwrap();
+    std::fs::create_dir(&own).unwrap();
+    let unreadable = concurrency(&[], &[]).unwrap_err();
+    assert!(unreadable[0].starts_with("--config") && unreadable[0].contains("own.yaml"), "{unreadable:?}");
+}
+
+#[test]
 fn the_data_directory_follows_xdg() {
     let data = |env| resolve(&[], env, None).unwrap().data;
     assert_eq!(data(&[("XDG_STATE_HOME", "/state")]), Path::new("/state/restock"));

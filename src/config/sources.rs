@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -40,7 +41,7 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Reads the file that the flags or the environment name, if they name one.
+    /// Reads the file that the flags or the environment name, else the machine's own where it exists.
     pub(super) fn read(common: &CommonOptions, serve: &ServeOptions, env: &'a Environment) -> Self {
         let mut flags = BTreeMap::new();
         let mut mistakes = Vec::new();
@@ -54,12 +55,19 @@ impl<'a> Sources<'a> {
         }
         let mut sources =
             Self { flags, env, path: String::new(), file: BTreeMap::new(), notify: Value::Null, mistakes };
-        if let Some(path) = sources.text("config") {
+        let named = sources.find("config").is_some();
+        let path = match named {
+            true => sources.text("config"),
+            false => env.machine_file().map(|path| path.display().to_string()),
+        };
+        if let Some(path) = path {
             match std::fs::read_to_string(&path) {
                 Ok(text) => {
                     sources.path = path;
                     sources.read_file(&text);
                 }
+                Err(error) if !named && error.kind() == ErrorKind::NotFound => {}
+                // One that this user may not read counts too: without it, data and locks would be elsewhere.
                 Err(error) => sources.mistake("config", format_args!("`{path}` cannot be read: {error}")),
             }
         }
@@ -167,7 +175,7 @@ impl<'a> Sources<'a> {
         self.mistakes.push(problem);
     }
 
-    /// The file that `--config` names; empty without one.
+    /// The file of options that was read; empty without one.
     pub(super) fn file(&self) -> &str {
         &self.path
     }

@@ -124,14 +124,78 @@ fn starts(root: &Root) {
     command.arg("serve").arg("--config").arg(root.path(CONFIGURATION)).arg("--listen");
     command.arg(format!("unix:{}", socket.display())).arg("--apps").arg(root.path("srv/apps"));
     command.arg("--data").arg(root.0.path().join("data"));
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _child = Started::of(command);
     let started = (0..600).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
         std::os::unix::net::UnixStream::connect(&socket).is_ok()
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert!(started, "it does not listen");
+}
+
+/// Service and commands are one Restock without a word about where anything is: apps, data and locks.
+#[test]
+fn the_installed_command_line_is_the_same_restock_as_the_service() {
+    let case = Case::on(crate::world::World::of(Kind::Classic), "web");
+    let root = Root::new();
+    root.install(&root.build("1.0.0"));
+    std::fs::create_dir_all(root.path("var/lib")).unwrap();
+    // In mounts of its own, the root's directories are the machine's.
+    let inside = |program: &Path, args: &[&str]| {
+        let mut command = case.world.command("unshare");
+        let mounts = "mount --bind $0/srv /srv && mount --bind $1 /srv/apps && mount --bind $0/var/lib /var/lib && \
+                      mount --bind $0/etc /etc && shift && exec \"$@\"";
+        command.args(["--mount", "--propagation", "private", "sh", "-c", mounts]).arg(root.path("")).arg(case.apps());
+        command.arg(program).args(args).env_remove("RESTOCK_CONFIG");
+        // Long enough for a command beside it.
+        command.env("RESTOCK_SETTLE", "8s");
+        command
+    };
+    let installed = |args: &[&str]| inside(&root.path("usr/bin/restock"), args);
+    let place = format!("/srv/apps/{}", case.app);
+    output(&mut inside(Path::new("docker"), &["compose", "--project-directory", &place, "up", "-d", "--quiet-pull"]));
+    let json = |args: &[&str]| -> serde_json::Value {
+        let output = installed(args).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let service = installed(&["serve", "--listen", &address.to_string()]);
+    let _service = Started::of(service);
+    let get = |path: &str| ureq::get(format!("http://{address}{path}")).call().ok()?.body_mut().read_to_string().ok();
+    let apps = case.wait_for("the service", || get("/api/apps"));
+    let apps: serde_json::Value = serde_json::from_str(&apps).unwrap();
+    assert_eq!(apps[0]["name"], case.app.as_str());
+    assert_eq!(json(&["apps", "--json"])[0]["name"], case.app.as_str());
+
+    case.publish("web", "2", "web");
+    let update = ureq::post(format!("http://{address}/api/apps/{}/update", case.app));
+    let started = update.header("Prefer", "respond-async").send_empty().unwrap().body_mut().read_to_string().unwrap();
+    let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+    let job = started["id"].as_str().unwrap_or_else(|| panic!("{started}"));
+    case.wait_for("the proof", || get(&format!("/api/jobs/{job}"))?.contains("\"verify\"").then_some(()));
+    let refused = json(&["rollback", &case.app, "--json"]);
+    assert_eq!(refused["code"], "busy", "{refused}");
+    let updated = json(&["update", &case.app, "--json"]);
+    assert_eq!((&updated["outcome"], &updated["job"]), (&"updated".into(), &job.into()), "{updated}");
+    assert_eq!(json(&["history", "--json"])[0]["id"], job);
+    assert!(root.has("var/lib/restock"));
+}
+
+/// A program that ends with the test.
+struct Started(std::process::Child);
+
+impl Started {
+    fn of(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 /// The image is built and its project started as its own words say, on an engine that has neither.

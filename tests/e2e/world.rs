@@ -65,6 +65,8 @@ impl World {
         let mut command = Command::new(program);
         command.env_clear().env("PATH", self.path()).env("HOME", "/root").env("DOCKER_HOST", &self.docker_host);
         command.env("DOCKER_CONFIG", &self.docker_config).env("RESTOCK_PARTS", &self.parts).stdin(Stdio::null());
+        // The machine may have a file of options of its own, which is not meant.
+        command.env("RESTOCK_CONFIG", "/dev/null");
         command
     }
 

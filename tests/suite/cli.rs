@@ -13,6 +13,8 @@ use crate::world::{Life, WEB, World, soon};
 fn command(world: &World, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_restock"));
     command.args(args).env_clear().env("PATH", world.path("bin")).env("HOME", world.path("home"));
+    // The machine may have a file of its own, which is not meant.
+    command.env("RESTOCK_CONFIG", "/dev/null");
     command.env("RESTOCK_APPS", world.path("apps")).env("RESTOCK_DATA", world.path("data"));
     command.env("RESTOCK_DOCKER_HOST", format!("unix://{}", world.path("engine.sock").display()));
     command.env("RESTOCK_SETTLE", "0s").env("RESTOCK_HEALTH_TIMEOUT", "500ms");
