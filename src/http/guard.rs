@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -17,10 +17,23 @@ pub const MAX_BODY: usize = 1 << 20;
 
 /// Refuses what a browser would send on behalf of a foreign page.
 pub async fn guard(State(http): State<Http>, request: Request, next: Next) -> Response {
+    if let Err(failure) = names_one_host(request.version(), request.headers()) {
+        return failure.into_response();
+    }
     match check(&http.allowed_hosts, request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
     }
+}
+
+/// RFC 9112, 3.2: a request of HTTP/1.1 names its host once. Of several, a proxy in front may have judged another one.
+fn names_one_host(version: Version, headers: &HeaderMap) -> Result<(), Failure> {
+    let wrong = match headers.get_all(header::HOST).iter().count() {
+        0 if version >= Version::HTTP_11 => "the request lacks the header `Host`",
+        0 | 1 => return Ok(()),
+        _ => "the request has more than one header `Host`",
+    };
+    Err(Error::new(Kind::Invalid, "bad_host", wrong).hint("send one header `Host`, as HTTP/1.1 asks for").into())
 }
 
 fn check(allowed: &[String], method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
@@ -98,6 +111,20 @@ mod tests {
         for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", ""] {
             assert_eq!(status("GET", &[("host", host)]), 403, "{host}");
         }
+    }
+
+    #[test]
+    fn a_request_names_its_host_once() {
+        let status = |version, hosts: usize| {
+            let mut headers = HeaderMap::new();
+            for _ in 0..hosts {
+                headers.append(header::HOST, "localhost".parse().unwrap());
+            }
+            names_one_host(version, &headers).map_err(|failure| failure.0.status)
+        };
+        assert_eq!([0, 1, 2].map(|hosts| status(Version::HTTP_11, hosts)), [Err(400), Ok(()), Err(400)]);
+        // Before HTTP/1.1 the header was not needed.
+        assert_eq!([0, 1, 2].map(|hosts| status(Version::HTTP_10, hosts)), [Ok(()), Ok(()), Err(400)]);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::{docker, images};
 use crate::error::{Error, Kind};
 use crate::views::Problem;
 
+/// A detail or a path longer than this is cut: a failure explains itself in less, and nobody gets a name of 30 kB back.
+const LONGEST: usize = 2000;
+
 /// A failure on its way to the client: [`render`] gives it its body.
 #[derive(Debug, Clone)]
 pub struct Failure(pub Box<Problem>);
@@ -51,11 +54,12 @@ pub async fn render(request: Request, next: Next) -> Response {
     let Some(Failure(mut problem)) = response.extensions_mut().remove::<Failure>() else {
         return response;
     };
+    problem.detail = cut(problem.detail);
     let (content_type, body) = match dialect {
         Dialect::Words => ("text/plain; charset=utf-8", format!("{}\n", problem.detail).into_response()),
         Dialect::Engine => ("application/json", as_the_engine(&problem).into_response()),
         Dialect::Problem => {
-            problem.instance = Some(path);
+            problem.instance = Some(cut(path));
             ("application/problem+json", json_of(&problem))
         }
     };
@@ -66,6 +70,15 @@ pub async fn render(request: Request, next: Next) -> Response {
     rendered.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
     rendered.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     rendered
+}
+
+/// The first [`LONGEST`] characters of a text.
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// How a failure is told.

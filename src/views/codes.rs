@@ -6,6 +6,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 pub const CODES: &[(&str, &str)] = &[
     ("apps_directory_unreadable", "The apps directory is missing or cannot be read."),
     ("bad_body", "The request's body broke off."),
+    ("bad_host", "The request lacks the header `Host`, or has several."),
     ("bad_json", "The body is not the JSON that the route takes; the detail names the place."),
     ("bad_path", "The path has not the parts that the route takes."),
     ("bad_query_value", "A key of the query has a value that it does not take."),

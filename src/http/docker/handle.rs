@@ -10,6 +10,7 @@ use hyper::body::Body as _;
 use super::query::Query;
 use super::relay;
 use super::table::{Found, Route, find, is_engine_path, refusal};
+use super::upload::Upload;
 use crate::adapters::engine::{Carried, Passed};
 use crate::config::DockerApi;
 use crate::error::{Error, Kind};
@@ -28,7 +29,7 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
     let opened = is_on(http.docker_api).and_then(|()| find(&parts.method, parts.uri.path()));
     let Found { route, name, path } = opened?;
     is_open(http.docker_api, route)?;
-    let query = Query::of(parts.uri.query().unwrap_or_default());
+    let query = Query::of(parts.uri.query().unwrap_or_default())?;
     let changed = query.check(route)?;
     if route == Route::InspectContainer {
         return Err(refusal(format!("No such container: {name}"), Kind::NotFound).into());
@@ -40,11 +41,12 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
         is_quick: route.is_quick(),
     };
     let body_type = route.body_type().filter(|_| !body.is_end_stream());
-    let body = body_type.map(|body_type| (body_type, body.into_data_stream()));
+    let upload = Upload::default();
+    let body = body_type.map(|body_type| (body_type, upload.watch(body.into_data_stream())));
     let restock = http.restock;
     if !route.changes_names() {
-        let answer = restock.engine.pass(passed, body).await.map_err(Error::from)?;
-        return Ok(response(route, answer, |_| async {}));
+        let answer = restock.engine.pass(passed, body).await.map_err(|error| upload.blame(error))?;
+        return Ok(response(route, answer, upload, |_| async {}));
     }
     let scope = match changed {
         Some(reference) => Scope::Repository(reference),
@@ -54,8 +56,13 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
     let by = parts.extensions.remove::<Caller>().map(|caller| caller.0).unwrap_or_default();
     let watch = restock.watch_images(scope, by).await?;
     if route.tells_progress() {
-        let answer = restock.engine.pass(passed, body).await.map_err(Error::from)?;
-        return Ok(response(route, answer, |loaded| async move { restock.record_images(watch, &loaded).await }));
+        let answer = restock.engine.pass(passed, body).await.map_err(|error| upload.blame(error))?;
+        return Ok(response(
+            route,
+            answer,
+            upload,
+            |loaded| async move { restock.record_images(watch, &loaded).await },
+        ));
     }
     // These are done at once, and written down also when the client does not wait for it.
     let work = async move {
@@ -63,13 +70,14 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
         restock.record_images(watch, &[]).await;
         Ok(answer)
     };
-    Ok(response(route, detached(work).await?, |_| async {}))
+    Ok(response(route, detached(work).await?, upload, |_| async {}))
 }
 
 /// The engine's answer for the client; `after` comes when the last message of a stream is here or the client is gone.
 fn response<F>(
     route: Route,
     answer: axum::http::Response<Carried>,
+    upload: Upload,
     after: impl FnOnce(Vec<String>) -> F + Send + 'static,
 ) -> Response
 where
@@ -78,7 +86,7 @@ where
     let (mut head, body) = answer.into_parts();
     head.headers = for_the_client(&head.headers);
     let body = if route.tells_progress() && head.status.is_success() {
-        Body::from_stream(relay::messages(body, after))
+        Body::from_stream(relay::messages(body, upload, after))
     } else {
         Body::new(body.map_err(axum::Error::new))
     };

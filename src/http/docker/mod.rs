@@ -3,10 +3,12 @@
 //! A request is found in one exact table, its names are parsed, and what the engine is then asked is written anew from
 //! what was understood: engine and Restock cannot read one request in two ways. Bodies pass through as they come.
 
+mod escape;
 mod handle;
 mod query;
 mod relay;
 mod table;
+mod upload;
 
 pub use handle::handle;
 pub use table::is_engine_path;

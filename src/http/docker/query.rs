@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
+use super::escape::parse_query;
 use super::table::{Route, bad_reference, check_image_name, refusal};
 use crate::domain::image::{ImageReference, ReferenceError};
 use crate::error::{Error, Kind};
@@ -11,8 +14,11 @@ pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads a query as it was sent.
-    pub fn of(raw: &str) -> Self {
-        Self(url::form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
+    ///
+    /// # Errors
+    /// What the engine would refuse to read.
+    pub fn of(raw: &str) -> Result<Self, Error> {
+        parse_query(raw).map(Self)
     }
 
     /// A value as the engine takes it: the first, and no key is an empty value.
@@ -26,12 +32,14 @@ impl Query {
 
     /// Refuses what a route cannot mean. Gives the reference that gets another meaning, where the query names one.
     pub fn check(&self, route: Route) -> Result<Option<ImageReference>, Error> {
+        if matches!(route, Route::List | Route::Search | Route::Prune) && !are_filters(self.value("filters")) {
+            return Err(refusal("invalid filter", Kind::Invalid));
+        }
         match route {
             Route::Create => return self.check_create(),
             Route::Tag => return target(self.value("repo"), self.value("tag")).map(Some),
             Route::Push if !self.value("tag").is_empty() => drop(target("x", self.value("tag"))?),
-            // The engine answers a negative limit with 200 and an empty body.
-            Route::Search if self.value("limit").parse().is_ok_and(|limit: i64| limit < 0) => {
+            Route::Search if !is_limit(self.value("limit")) => {
                 return Err(refusal("invalid limit specified", Kind::Invalid));
             }
             Route::SaveSeveral if self.values("names").all(str::is_empty) => return Err(blank()),
@@ -77,6 +85,26 @@ fn target(repository: &str, tag: &str) -> Result<ImageReference, Error> {
     whole.map_err(|_: ReferenceError| refusal("invalid tag format", Kind::Invalid))
 }
 
+/// Whether the engine can read a search's limit. It answers a negative one with 200 and an empty body, and before 23.0 what
+/// is not a number with 500.
+fn is_limit(text: &str) -> bool {
+    text.is_empty() || text.parse().is_ok_and(|limit: i64| limit >= 0)
+}
+
+/// Whether the engine can read filters: an object of objects of flags, or of lists of words as API 1.21 had them. Before
+/// 23.0 it answers anything else with 500.
+fn are_filters(text: &str) -> bool {
+    let flag = |value: &Value| matches!(value, Value::Bool(_) | Value::Null);
+    let word = |value: &Value| matches!(value, Value::String(_) | Value::Null);
+    let flags = |value: &Value| value.is_null() || value.as_object().is_some_and(|flags| flags.values().all(flag));
+    let words = |value: &Value| value.is_null() || value.as_array().is_some_and(|words| words.iter().all(word));
+    match serde_json::from_str(text) {
+        Ok(Value::Object(filters)) => filters.values().all(flags) || filters.values().all(words),
+        Ok(other) => other.is_null(),
+        Err(_) => text.is_empty(),
+    }
+}
+
 fn blank() -> Error {
     refusal("image name cannot be blank", Kind::Invalid)
 }
@@ -86,7 +114,7 @@ mod tests {
     use super::*;
 
     fn refusal(route: Route, query: &str) -> Option<(u16, String)> {
-        Query::of(query).check(route).err().map(|error| (error.kind.status(), error.message))
+        Query::of(query).and_then(|query| query.check(route)).err().map(|error| (error.kind.status(), error.message))
     }
 
     #[test]
@@ -106,6 +134,18 @@ mod tests {
             (Route::Tag, "repo=-f&tag=1", 400, "invalid reference format"),
             (Route::Push, "tag=b%20c", 400, "invalid tag format"),
             (Route::Search, "term=x&limit=-1", 400, "invalid limit specified"),
+            (Route::Search, "term=x&limit=abc", 400, "invalid limit specified"),
+            (Route::Search, "term=x&limit=99999999999999999999", 400, "invalid limit specified"),
+            (Route::Search, "term=x&filters=x", 400, "invalid filter"),
+            (Route::List, "filters=x", 400, "invalid filter"),
+            (Route::List, "filters=[]", 400, "invalid filter"),
+            (Route::List, r#"filters={"a":"b"}"#, 400, "invalid filter"),
+            (Route::List, r#"filters={"a":["b"],"c":{"d":true}}"#, 400, "invalid filter"),
+            (Route::Prune, r#"filters={"a":[1]}"#, 400, "invalid filter"),
+            (Route::Prune, r#"filters={"dangling":["0"]"#, 400, "invalid filter"),
+            (Route::Remove, "force=0;noprune=1", 400, "invalid semicolon separator"),
+            (Route::Remove, "force=%zz", 400, "invalid URL escape"),
+            (Route::Remove, "force=false%", 400, "invalid URL escape"),
             (Route::SaveSeveral, "", 400, "image name cannot be blank"),
             (Route::SaveSeveral, "names=a&names=../b", 400, "invalid reference format"),
         ] {
@@ -126,9 +166,15 @@ mod tests {
             (Route::Tag, "repo=host:5000/a&tag=1".into()),
             (Route::Tag, "repo=a".into()),
             (Route::Push, "tag=".into()),
-            (Route::Search, "term=x&limit=abc".into()),
+            (Route::Search, "term=x&limit=".into()),
+            (Route::Search, "term=x&limit=101".into()),
             (Route::SaveSeveral, format!("names=a:1&names={digest}")),
-            (Route::List, "filters=x".into()),
+            (Route::List, r#"filters={"a":["b"],"c":[null]}"#.into()),
+            (Route::List, r#"filters={"a":{"b":true},"c":null}"#.into()),
+            (Route::List, "filters=".into()),
+            (Route::List, "filters=null".into()),
+            (Route::Prune, "filters={}".into()),
+            (Route::Remove, "force=0&noprune=maybe".into()),
         ] {
             assert_eq!(refusal(route, &query), None, "{route:?} {query}");
         }
@@ -136,8 +182,8 @@ mod tests {
 
     #[test]
     fn a_query_means_the_same_when_it_is_written_anew() {
-        let query = Query::of("filters=%7B%22a%22%3A%5B%22b%22%5D%7D&x;y=1&platform=a/b+c");
-        assert_eq!(Query::of(&query.to_string()).0, query.0);
+        let query = Query::of("filters=%7B%22a%22%3A%5B%22b%22%5D%7D&x%3By=1&platform=a/b+c").unwrap();
+        assert_eq!(Query::of(&query.to_string()).unwrap().0, query.0);
         assert!(!query.to_string().contains(';'));
     }
 }

@@ -10,6 +10,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 
+use super::upload::Upload;
 use crate::adapters::engine::Carried;
 
 /// A message is a line of a few hundred bytes; what is longer is none, and is not held back.
@@ -21,6 +22,7 @@ const LONGEST_MESSAGE: usize = 1 << 20;
 /// has brought, and then the stream ends.
 pub fn messages<F>(
     body: Carried,
+    upload: Upload,
     after: impl FnOnce(Vec<String>) -> F + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, Infallible>>
 where
@@ -30,7 +32,7 @@ where
     let relay = async move {
         let mut loaded = Vec::new();
         tokio::select! {
-            () = pass_on(body, &sender, &mut loaded) => {}
+            () = pass_on(body, &upload, &sender, &mut loaded) => {}
             () = sender.closed() => {}
         }
         after(loaded).await;
@@ -39,14 +41,20 @@ where
     ReceiverStream::new(receiver)
 }
 
-async fn pass_on(mut body: Carried, client: &mpsc::Sender<Result<Bytes, Infallible>>, loaded: &mut Vec<String>) {
+async fn pass_on(
+    mut body: Carried,
+    upload: &Upload,
+    client: &mpsc::Sender<Result<Bytes, Infallible>>,
+    loaded: &mut Vec<String>,
+) {
     let mut begun = BytesMut::new();
     let rest = loop {
         match body.frame().await {
             Some(Ok(frame)) => begun.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Some(Err(_)) if upload.is_broken() => break broken_off("the request's body broke off"),
             Some(Err(error)) => {
                 tracing::warn!(%error, "the engine broke off in the middle of an answer");
-                break broken_off();
+                break broken_off("the Docker engine broke off before it was done");
             }
             None => break begun.freeze(),
         }
@@ -79,8 +87,7 @@ fn whole_messages(begun: &mut BytesMut) -> Bytes {
 }
 
 /// Clients look at either of the two members.
-fn broken_off() -> Bytes {
-    let message = "the Docker engine broke off before it was done";
+fn broken_off(message: &str) -> Bytes {
     format!("{}\r\n", json!({ "errorDetail": { "message": message }, "error": message })).into()
 }
 

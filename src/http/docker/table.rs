@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 
+use super::escape::unescape;
 use crate::domain::image::{ImageReference, ReferenceError};
 use crate::error::{Error, Kind};
 
@@ -125,17 +126,20 @@ pub fn is_engine_path(path: &str) -> bool {
     version && path.len() > first.len() + 1 || ENGINE.contains(&first)
 }
 
-/// Finds the entry of a request by its path as it was sent.
+/// Finds the entry of a request by its path as it was sent. It is decoded once, as the engine does, and the table and all
+/// checks apply to what that gives.
 ///
 /// # Errors
 /// What is in no entry is forbidden; what an entry has a name for and is none is invalid.
 pub fn find(method: &Method, raw: &str) -> Result<Found, Error> {
-    let (version, path) = split_version(raw);
+    let decoded = unescape(raw)?;
+    let decoded = String::from_utf8_lossy(&decoded);
+    let (version, path) = split_version(&decoded);
     let entry = TABLE.iter().find_map(|(known, pattern, route)| {
         let name = if *known == method.as_str() { fits(pattern, path) } else { None };
         name.map(|name| (*pattern, *route, name))
     });
-    let Some((pattern, route, raw_name)) = entry else {
+    let Some((pattern, route, name)) = entry else {
         let raw: String = raw.chars().take(200).collect();
         // The CLI's `inspect` goes on to the next kind of object where something is "not supported".
         let message = format!(
@@ -144,12 +148,14 @@ pub fn find(method: &Method, raw: &str) -> Result<Found, Error> {
         );
         return Err(refusal(message, Kind::Forbidden));
     };
-    let name = if pattern.contains(NAME) { decode(raw_name)? } else { String::new() };
-    if pattern.contains(NAME) && route != Route::InspectContainer {
-        check_image_name(&name)?;
+    if pattern.contains(NAME) && name.trim().is_empty() {
+        return Err(refusal("image name cannot be blank", Kind::Invalid));
     }
-    let path = format!("{version}{}", pattern.replace(NAME, &name));
-    Ok(Found { route, name, path })
+    if pattern.contains(NAME) && route != Route::InspectContainer {
+        check_image_name(name)?;
+    }
+    let path = format!("{version}{}", pattern.replace(NAME, name));
+    Ok(Found { route, name: name.to_owned(), path })
 }
 
 const NAME: &str = "{name}";
@@ -174,28 +180,6 @@ fn split_version(path: &str) -> (&str, &str) {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-}
-
-/// Decodes a name. Clients encode the signs of a reference as they like, and a slash, a dot or a percent sign never.
-fn decode(raw: &str) -> Result<String, Error> {
-    let mut parts = raw.split('%');
-    let mut name = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match byte.map(char::from) {
-            Some(sign @ ('@' | ':' | '+' | '[' | ']' | ' ')) => name.push(sign),
-            _ => {
-                let raw: String = raw.chars().take(200).collect();
-                let message = format!("invalid reference format: `{raw}` has an encoded character that no name has");
-                return Err(refusal(message, Kind::Invalid));
-            }
-        }
-        name.push_str(&part[2..]);
-    }
-    if name.trim().is_empty() {
-        return Err(refusal("image name cannot be blank", Kind::Invalid));
-    }
-    Ok(name)
 }
 
 /// An image is named by a reference or by its ID; the engine finds out which it is.

@@ -27,7 +27,10 @@ fn names_are_references_or_ids_in_any_spelling_of_their_signs() {
         (format!("sha256:{id}"), format!("sha256:{id}")),
         ("4f2a".into(), "4f2a".into()),
         (pinned.clone(), pinned.clone()),
-        (pinned.replace('@', "%40").replace(':', "%3A"), pinned),
+        (pinned.replace('@', "%40").replace(':', "%3A"), pinned.clone()),
+        (pinned.replace('/', "%2F"), pinned.clone()),
+        (pinned.replace('/', "%2f").replace('a', "%61"), pinned),
+        ("registry.test%2Fa%2Fb%3A1%2e2".into(), "registry.test/a/b:1.2".into()),
         ("[::1]:5000/a".into(), "[::1]:5000/a".into()),
     ] {
         let path = format!("/images/{name}/json");
@@ -50,7 +53,13 @@ fn what_is_no_name_goes_nowhere() {
         "a/",
         "%2e%2e",
         "..%2fx",
-        "a%2Fb",
+        "a%2F%2Fb",
+        "a%2F..%2Fb",
+        "..%2F..%2Fcontainers%2Fx",
+        "%2Fa",
+        "a%2F",
+        "a%252Fb",
+        "%zz",
         "a%5cb",
         "a\\b",
         "a%00",
@@ -75,6 +84,22 @@ fn what_is_no_name_goes_nowhere() {
             assert_eq!(found(method, &path), Err(400), "{method} {path}");
         }
     }
+}
+
+#[test]
+fn a_path_is_found_as_if_it_had_been_sent_decoded() {
+    for (method, encoded, plain) in [
+        ("GET", "/images/a%2Fjson", "/images/a/json"),
+        ("GET", "/images/a%2Fget/json", "/images/a/get/json"),
+        ("GET", "/v1.41/images/%6ason", "/v1.41/images/json"),
+        ("DELETE", "/images/a%2Fjson", "/images/a/json"),
+        ("POST", "/images/%63reate", "/images/create"),
+    ] {
+        assert_eq!(found(method, encoded), found(method, plain), "{method} {encoded}");
+        assert!(found(method, plain).is_ok(), "{plain}");
+    }
+    assert_eq!(found("GET", "/images/%2e%2e%2Fcontainers%2Fjson"), Err(400));
+    assert_eq!(found("POST", "/v1.41/containers%2Fcreate"), Err(403));
 }
 
 #[test]

@@ -29,8 +29,9 @@ async fn hostile_paths_go_nowhere() {
         "..%2fcontainers%2fx",
         "%2e%2e",
         "%2E%2E%2Fcontainers",
-        "a%2fb",
-        "a%2Fb",
+        "a%2f%2fb",
+        "a%2F..%2Fb",
+        "a%252Fb",
         "a%5cb",
         "a//b",
         "%20",
@@ -62,10 +63,6 @@ async fn hostile_paths_go_nowhere() {
                 ("GET", format!("{version}/images/get?names={name}")),
                 ("POST", format!("{version}/images/create?fromImage={name}")),
             ] {
-                // In a query the text is encoded once more by itself.
-                if path.contains('?') && ["a%2fb", "a%2Fb"].contains(&name) {
-                    continue;
-                }
                 said(&restock.request(method, &path).await, 400);
             }
         }
@@ -117,6 +114,11 @@ async fn what_the_engine_would_answer_with_nothing_is_refused_in_its_words() {
         ("POST", "/images/web/tag?repo=&tag=1", 400, "invalid reference format"),
         ("POST", "/images/web/tag?repo=x&tag=a+b", 400, "invalid tag format"),
         ("GET", "/images/search?term=x&limit=-1", 400, "invalid limit specified"),
+        ("GET", "/images/search?term=x&limit=abc", 400, "invalid limit specified"),
+        ("GET", "/images/json?filters=x", 400, "invalid filter"),
+        ("DELETE", "/images/web?force=0;noprune=1", 400, "invalid semicolon separator in query"),
+        ("DELETE", "/images/web?force=%zz", 400, "invalid URL escape \"%zz\""),
+        ("DELETE", "/images/web?force=false%", 400, "invalid URL escape \"%\""),
         ("DELETE", "/images/", 400, "image name cannot be blank"),
         ("DELETE", "/images/%20?force=1", 400, "image name cannot be blank"),
         ("GET", "/images//json", 400, "image name cannot be blank"),
@@ -194,4 +196,16 @@ async fn pages_of_other_sites_neither_pull_nor_read_by_a_name_of_their_own() {
     let list = restock.get("/images/json").header("host", "evil.example");
     assert!(said(&list.await, 403).contains("--allowed-host"));
     assert_eq!(world.engine.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_name_without_end_is_not_echoed_whole() {
+    let world = World::with_web();
+    let restock = world.restock().await;
+    let name = "A".repeat(30_000);
+    for path in ["/images/{}/json", "/containers/{}/json", "/images/json/{}", "/api/apps/{}", "/api/nothing/{}"] {
+        let reply = restock.get(&path.replace("{}", &name)).await;
+        assert!((400..500).contains(&reply.status), "{path}: {}", reply.status);
+        assert!(reply.text().len() < 10_000, "{path}: {}", reply.text().len());
+    }
 }

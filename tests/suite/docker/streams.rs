@@ -27,7 +27,7 @@ async fn the_engine_gets_what_was_understood_and_no_key() {
         .header("cookie", "restock_session=x")
         .header("content-type", "application/x-www-form-urlencoded")
         .body("fromImage=evil");
-    assert_eq!(pull.await.status, 400, "the semicolon belongs to the name");
+    assert_eq!(pull.await.status, 400, "the engine takes no semicolon");
     let pull = restock.post("/v1.41/images/create?fromImage=h:5000%2Fx&tag=1").header("x-registry-auth", "bG9naW4=");
     let pull = pull.header("x-meta-note", "n").header("x-api-key", "0123456789abcdef").header("cookie", "a=b");
     let pull = pull.header("content-type", "application/x-www-form-urlencoded").body("fromImage=evil").send();
@@ -155,7 +155,31 @@ async fn an_upload_passes_while_it_comes_and_ends_with_its_client() {
     sender.send(Err(io::Error::other("the client is gone"))).await.unwrap();
     connection.ended().await;
     assert!(!String::from_utf8_lossy(&connection.rest).ends_with("0\r\n\r\n"), "the engine must not take it for whole");
-    assert_eq!(soon("an answer", load).await.unwrap().status(), 503);
+    let answer = soon("an answer", load).await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let said = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(serde_json::from_slice::<Value>(&said).unwrap(), json!({"message": "the request's body broke off"}));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_after_the_engine_began_to_answer_is_the_client_s_as_well() {
+    let world = World::new();
+    let restock = world.restock().await;
+    let mut engine = RawEngine::instead_of(&world).await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
+    let body = Body::from_stream(ReceiverStream::new(receiver));
+    let load = tokio::spawn(restock.post("/images/load").body(body).send());
+    sender.send(Ok("first part".into())).await.unwrap();
+    let mut connection = engine.request().await;
+    connection.write(CHUNKED).await;
+    connection.chunk("{\"status\":\"one\"}\r\n").await;
+    let answer = soon("an answer", load).await.unwrap();
+    sender.send(Err(io::Error::other("a bad chunk"))).await.unwrap();
+    connection.ended().await;
+    drop(connection);
+    let said = soon("the end", answer.into_body().collect()).await.unwrap().to_bytes();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("the request's body broke off") && !said.contains("engine"), "{said}");
 }
 
 #[tokio::test]
