@@ -177,8 +177,10 @@ fn read_small(path: &Path) -> Option<String> {
 fn env_values(text: &str) -> Vec<String> {
     let mut values = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let assigned = line.split_once('=').filter(|(key, _)| is_variable(key));
+        // Compose takes `KEY: value` as well; but such a line may also be one of a value of several lines.
+        let assigned = line.split_once(['=', ':']).filter(|(key, _)| is_variable(key));
         let value = assigned.map_or(line, |(_, value)| value.trim());
+        values.extend(assigned.filter(|(key, _)| line[key.len()..].starts_with(':')).map(|_| line.to_owned()));
         let plain = value.split(" #").next().unwrap_or_default().trim();
         let quoted = value.chars().next().filter(|quote| matches!(quote, '"' | '\''));
         let quoted = quoted.and_then(|quote| value[1..].split(quote).next());
@@ -261,6 +263,14 @@ mod tests {
         }
         let apps = AppsDir::new(dir.path().join("apps"));
         (dir, apps)
+    }
+
+    #[test]
+    fn a_value_after_a_colon_is_a_value() {
+        let values = env_values("A: hunter22\nexport B:swordfish # mine\nC=x:y\nhttps://a.test/token\n");
+        for value in ["hunter22", "swordfish", "x:y", "https://a.test/token"] {
+            assert!(values.iter().any(|known| known == value), "{value}: {values:?}");
+        }
     }
 
     #[test]

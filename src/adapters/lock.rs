@@ -59,12 +59,12 @@ impl Locks {
 
     /// Takes the lock of an app, a container or a group; `None` when somebody has it.
     pub fn try_target(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
-        Ok(self.try_file(&target_file(target))?.map(JobLock))
+        Ok(self.try_file(&target_file(target), File::try_lock)?.map(JobLock))
     }
 
     /// The same for a job that only looks: beside one that changes the target, and one at a time.
     pub fn try_look(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
-        Ok(self.try_file(&format!("look-{}", target_file(target)))?.map(JobLock))
+        Ok(self.try_file(&format!("look-{}", target_file(target)), File::try_lock)?.map(JobLock))
     }
 
     /// Takes the locks of all `references`, and waits at most `deadline` for those that are taken.
@@ -74,12 +74,31 @@ impl Locks {
     /// # Errors
     /// [`LockError::Busy`] names the first reference that stayed locked; then none is held.
     pub async fn images(&self, references: &BTreeSet<String>, deadline: Duration) -> Result<ImageLocks, LockError> {
+        self.lock_images(references, deadline, File::try_lock).await
+    }
+
+    /// The same beside others that take them in this way: they exclude those who use what the references mean, and not each
+    /// other.
+    pub async fn images_shared(
+        &self,
+        references: &BTreeSet<String>,
+        deadline: Duration,
+    ) -> Result<ImageLocks, LockError> {
+        self.lock_images(references, deadline, File::try_lock_shared).await
+    }
+
+    async fn lock_images(
+        &self,
+        references: &BTreeSet<String>,
+        deadline: Duration,
+        lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<ImageLocks, LockError> {
         let end = Instant::now() + deadline;
         let wanted: BTreeMap<_, _> = references.iter().map(|reference| (image_file(reference), reference)).collect();
         let mut taken = ImageLocks::default();
         for (name, reference) in wanted {
             let file = loop {
-                if let Some(file) = self.try_file(&name)? {
+                if let Some(file) = self.try_file(&name, lock)? {
                     break file;
                 }
                 let left = end.saturating_duration_since(Instant::now());
@@ -93,14 +112,14 @@ impl Locks {
         Ok(taken)
     }
 
-    fn try_file(&self, name: &str) -> Result<Option<File>, LockError> {
+    fn try_file(&self, name: &str, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Option<File>, LockError> {
         let path = self.dir.join(name);
         let failed = |reason| LockError::File { path: path.clone(), reason };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(failed)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(reason)) => Err(failed(reason)),
@@ -256,6 +275,20 @@ mod tests {
         assert!(matches!(&busy, LockError::Busy { reference, .. } if reference == "library/nginx"), "{busy}");
         drop(held);
         locks.images(&set(&["library/nginx"]), Duration::ZERO).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn those_who_share_exclude_only_those_who_do_not() {
+        let (_dir, locks) = locks();
+        let a = set(&["a"]);
+        let one = locks.images_shared(&a, Duration::ZERO).await.unwrap();
+        let other = locks.images_shared(&a, Duration::ZERO).await.unwrap();
+        drop(one);
+        assert!(locks.images(&a, Duration::ZERO).await.is_err());
+        drop(other);
+        let alone = locks.images(&a, Duration::ZERO).await.unwrap();
+        assert!(locks.images_shared(&a, Duration::ZERO).await.is_err());
+        drop(alone);
     }
 
     #[tokio::test]

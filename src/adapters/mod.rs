@@ -4,6 +4,7 @@ pub mod apps_dir;
 pub mod command;
 pub mod compose;
 pub mod engine;
+pub mod files;
 pub mod lock;
 pub mod notifier;
 pub mod own_container;

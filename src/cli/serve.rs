@@ -8,6 +8,7 @@ use super::listen::{bind, clean_up};
 use super::output::{failed, note, usage};
 use super::signals::Signals;
 use super::{exit, start};
+use crate::adapters::files;
 use crate::config::{CommonOptions, Listen, ServeOptions, ServeSettings};
 use crate::http::Http;
 use crate::usecases::Restock;
@@ -19,6 +20,11 @@ const ENGINE_POLL: Duration = Duration::from_secs(2);
 const SOCKET_HOSTS: [&str; 2] = ["docker", "api.moby.localhost"];
 /// How long answers under way may take once everything else has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// More connections than this are not held, however many files there may be.
+const MOST_CONNECTIONS: u64 = 2048;
+/// A connection's share of the files: it may need one to the engine, one of a lock, and the pipes of a child.
+const FILES_EACH: u64 = 4;
 
 /// Runs the service until it is told to stop.
 pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
@@ -56,7 +62,7 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     let login = serving.login.map(|login| (login.user, login.password));
     let access = Access::new(login, keys, restock.store.clone());
     let http = Http::new(restock.clone(), access, allowed_hosts, serving.docker_api);
-    let mut served = tokio::spawn(crate::http::serve(http, listener));
+    let mut served = tokio::spawn(crate::http::serve(http, listener, most_connections()));
     let code = tokio::select! {
         () = signals.next() => 0,
         ended = &mut served => {
@@ -70,6 +76,11 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     }
     clean_up(&listen);
     ExitCode::from(code)
+}
+
+/// How many connections may be open at once, so that jobs and their children always find files to open.
+fn most_connections() -> usize {
+    usize::try_from((files::raise_limit() / FILES_EACH).clamp(1, MOST_CONNECTIONS)).unwrap_or(1)
 }
 
 /// Says what is missing, and settles what a former process left as soon as the engine answers.

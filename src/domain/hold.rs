@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::time::millis;
 use super::window::Window;
 
 /// What holds an image back.
@@ -28,8 +29,10 @@ pub enum HoldReason {
 pub struct HeldBack {
     pub reason: HoldReason,
     /// When it failed, was skipped, or was first seen.
+    #[serde(serialize_with = "millis")]
     pub since: Option<Timestamp>,
     /// `null` where only another image ends it, or where the image's age is not known.
+    #[serde(serialize_with = "millis")]
     pub until: Option<Timestamp>,
 }
 

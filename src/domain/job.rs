@@ -13,6 +13,7 @@ use super::evidence::FailedContainer;
 use super::image::{ImageId, short};
 use super::plan::Skipped;
 use super::report::PassReport;
+use super::time::millis;
 
 /// The identity of a job: a ULID, so that jobs sort by their start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -323,7 +324,9 @@ pub struct Job {
     /// Who did it, where that is told: a user, a key, an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
+    #[serde(serialize_with = "millis")]
     pub finished_at: Option<Timestamp>,
 }
 

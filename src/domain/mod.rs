@@ -21,4 +21,5 @@ pub mod proof;
 pub mod recreate;
 pub mod report;
 pub mod schedule;
+pub mod time;
 pub mod window;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::app::ServiceName;
 use super::image::ImageId;
 use super::job::{Job, JobId, Kind, OneOrMany, Outcome, ServiceChange, Target};
+use super::time::millis;
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +61,7 @@ pub struct Notice {
     pub job: Option<JobId>,
     /// Why it did not succeed, or what is to be known though it did.
     pub reason: Option<String>,
+    #[serde(serialize_with = "millis")]
     pub at: Timestamp,
 }
 

@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use utoipa::ToSchema;
 
-use super::document::{BrokenApp, Conflict, NotFound, TimedOut, Unavailable, Upstream};
+use super::document::{BrokenApp, Conflict, NotFound, TimedOut, TooMany, Unavailable, Upstream};
 use super::keys::{Force, LogKeys, NoKeys, UpdateAllKeys, UpdateKeys};
 use super::params::{Body, Name, NoBody, Query, Reply, Wishes};
 use super::problem::{Failure, json_of};
@@ -272,10 +272,12 @@ pub async fn set_policy(
 
 /// The logs of an app's containers, as text.
 #[utoipa::path(get, path = "", tag = "apps", params(LogKeys),
-    responses((status = 200, description = "The lines", body = String), NotFound, BrokenApp, Unavailable))]
+    responses((status = 200, description = "The lines", body = String), NotFound, BrokenApp, TooMany, Unavailable))]
 pub async fn logs(State(http): State<Http>, name: Name, Query(keys): Query<LogKeys>) -> Result<Response, Failure> {
     let lines = http.restock.logs(&name.0, keys.tail, keys.follow).await?;
-    let body = ResponseBody::from_stream(ReceiverStream::new(lines).map(Ok::<_, std::convert::Infallible>));
+    let body = ResponseBody::from_stream(
+        UnboundedReceiverStream::new(lines).map(|line| Ok::<_, std::convert::Infallible>(line.text)),
+    );
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, body).into_response())
 }

@@ -52,10 +52,14 @@ fn check(allowed: &[String], method: &Method, uri: &Uri, headers: &HeaderMap) ->
         .hint("call it by its address, or start it with --allowed-host NAME")
         .into());
     }
-    if !method.is_safe() && comes_from_elsewhere(host, headers) {
-        return Err(
-            Error::new(Kind::Forbidden, "cross_site", "a page of another site may not change anything here").into()
-        );
+    let foreign = match method.is_safe() {
+        // Another site may link to the page, and to nothing else: also a question starts work.
+        true => uri.path() != "/" && site(headers) == Some("cross-site"),
+        false => comes_from_elsewhere(host, headers),
+    };
+    if foreign {
+        let message = "a page of another site may not ask for this or change anything here";
+        return Err(Error::new(Kind::Forbidden, "cross_site", message).into());
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     // Images are larger, and pass without being held.
@@ -83,11 +87,15 @@ fn without_port(host: &str) -> &str {
 /// What browsers say about where a request comes from; programs say nothing.
 fn comes_from_elsewhere(host: Option<&str>, headers: &HeaderMap) -> bool {
     let word = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or("?"));
-    if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+    if site(headers).is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return true;
     }
     word(header::ORIGIN).is_some_and(|origin| origin.split_once("://").map(|(_, origin)| origin) != host)
+}
+
+/// What a browser says about the site that a request comes from.
+fn site(headers: &HeaderMap) -> Option<&str> {
+    headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or("?"))
 }
 
 #[cfg(test)]
@@ -136,7 +144,8 @@ mod tests {
         assert_eq!(status("POST", &[host, ("origin", "null")]), 403);
         assert_eq!(status("DELETE", &[host, ("sec-fetch-site", "cross-site")]), 403);
         assert_eq!(status("POST", &[host, ("sec-fetch-site", "same-origin")]), 200);
-        assert_eq!(status("GET", &[host, ("sec-fetch-site", "cross-site")]), 200);
+        assert_eq!(status("GET", &[host, ("sec-fetch-site", "cross-site")]), 403);
+        assert_eq!(status("GET", &[host, ("sec-fetch-site", "same-site")]), 200);
     }
 
     #[test]

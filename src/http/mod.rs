@@ -3,6 +3,7 @@
 mod apps;
 mod auth;
 mod auto_update;
+mod connections;
 mod docker;
 mod docs;
 mod document;

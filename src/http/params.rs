@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -117,13 +118,16 @@ fn bad_value(key: &str, expected: &str) -> Failure {
     Error::new(Kind::Invalid, "bad_query_value", format!("`{key}`: expected {expected}")).into()
 }
 
+/// How long a body of the API may take: it is at most 1 MiB, and holds a connection.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
 /// A body of JSON; `None` where there is none.
 pub struct Body<T>(pub Option<T>);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Failure;
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        let bytes = read(request, state).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(None));
         }
@@ -139,7 +143,7 @@ pub struct NoBody;
 impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Failure;
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let said = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        let said = read(request, state).await?;
         let said = said.trim_ascii();
         if said.is_empty() || serde_json::from_slice::<Object<Nothing>>(said).is_ok() {
             return Ok(Self);
@@ -177,6 +181,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(members))
     }
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, state)).await;
+    let late = |_| Error::new(Kind::Invalid, "bad_body", "the request's body did not come in time");
+    read.map_err(late)?.map_err(unreadable)
 }
 
 fn unreadable(rejection: BytesRejection) -> Failure {

@@ -25,7 +25,7 @@ const FREE_FAILURES: u32 = 5;
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// How long wrong passwords are held against an address.
 const REMEMBERED: Duration = Duration::from_secs(15 * 60);
-/// How many addresses are remembered: more than guess at once at a home.
+/// How many addresses are remembered by themselves: more than guess at once at a home. All others count as one.
 const MAX_ADDRESSES: usize = 4096;
 /// Each comparison takes 19 MiB; more at once would make guessing a way to fill the memory.
 const COMPARISONS: usize = 2;
@@ -37,7 +37,7 @@ pub struct Access {
     login: Option<Login>,
     keys: Vec<(Hash, Rights)>,
     store: Store,
-    failures: Mutex<HashMap<Option<IpAddr>, Failures>>,
+    failures: Mutex<HashMap<Bucket, Failures>>,
     comparing: Semaphore,
 }
 
@@ -96,13 +96,16 @@ impl Access {
         let right_user = hash_of(user) == hash_of(&login.user);
         if !(right_user && right_password) {
             // The wait begins with the answer: the comparison itself may take a second on a busy machine.
-            if let Some(failed) = self.lock_failures().get_mut(&bucket(peer)) {
+            let mut failures = self.lock_failures();
+            let bucket = known_bucket(&mut failures, peer);
+            if let Some(failed) = failures.get_mut(&bucket) {
                 failed.last = Instant::now();
             }
+            drop(failures);
             tracing::warn!(peer = peer.map(|peer| peer.to_string()), "a login failed");
             return Ok(None);
         }
-        self.lock_failures().remove(&bucket(peer));
+        self.lock_failures().remove(&Bucket::of(peer));
         let token = random_token()?;
         let expires = Timestamp::now().checked_add(SignedDuration::try_from(SESSION).unwrap_or_default());
         let expires = expires.map_err(|error| Error::new(Kind::Internal, "clock", error.to_string()))?;
@@ -150,10 +153,8 @@ impl Access {
     /// Counts an attempt as failed until it has succeeded: many at once are no way around the delay.
     fn begin_attempt(&self, peer: Option<IpAddr>) -> Result<(), Error> {
         let mut failures = self.lock_failures();
-        if failures.len() >= MAX_ADDRESSES {
-            failures.retain(|_, failed| failed.last.elapsed() < LONGEST_DELAY);
-        }
-        let failed = failures.entry(bucket(peer)).or_insert(Failures { count: 0, last: Instant::now() });
+        let bucket = known_bucket(&mut failures, peer);
+        let failed = failures.entry(bucket).or_insert(Failures { count: 0, last: Instant::now() });
         if failed.last.elapsed() > REMEMBERED {
             failed.count = 0;
         }
@@ -168,17 +169,40 @@ impl Access {
         Ok(())
     }
 
-    fn lock_failures(&self) -> std::sync::MutexGuard<'_, HashMap<Option<IpAddr>, Failures>> {
+    fn lock_failures(&self) -> std::sync::MutexGuard<'_, HashMap<Bucket, Failures>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An IPv6 host has a whole /64 to guess from.
-fn bucket(peer: Option<IpAddr>) -> Option<IpAddr> {
-    peer.map(|peer| match peer.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
-    })
+/// Whose wrong passwords are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Bucket {
+    /// A socket of this machine.
+    Local,
+    /// An address; of IPv6 its network, since a host has a whole /64 to guess from.
+    Address(IpAddr),
+    /// Every address that there is no room for.
+    Others,
+}
+
+impl Bucket {
+    fn of(peer: Option<IpAddr>) -> Self {
+        peer.map_or(Self::Local, |peer| match peer.to_canonical() {
+            IpAddr::V6(address) => Self::Address(IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into())),
+            v4 => Self::Address(v4),
+        })
+    }
+}
+
+/// Where the failures of an address are counted. To forget some that still count would be a way around the delay, so that
+/// addresses without room share it.
+fn known_bucket(failures: &mut HashMap<Bucket, Failures>, peer: Option<IpAddr>) -> Bucket {
+    let bucket = Bucket::of(peer);
+    if failures.len() < MAX_ADDRESSES || failures.contains_key(&bucket) {
+        return bucket;
+    }
+    failures.retain(|_, failed| failed.last.elapsed() <= REMEMBERED);
+    if failures.len() < MAX_ADDRESSES { bucket } else { Bucket::Others }
 }
 
 fn delay(failures: u32) -> Duration {
@@ -271,6 +295,23 @@ mod tests {
         assert!(access.login("me", "right", other).await.unwrap().is_some());
     }
 
+    #[tokio::test]
+    async fn guessing_from_many_addresses_fills_no_memory_and_forgets_no_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let access = access(dir.path(), "right");
+        let guesser: Option<IpAddr> = "192.0.2.1".parse().ok();
+        // As of an hour-long night of guesses; the passwords themselves need not be compared.
+        while access.begin_attempt(guesser).is_ok() {}
+        let network = |n: u32| Some(IpAddr::V4((0x0a00_0000 + n).into()));
+        for n in 0..10_000 {
+            // Those that share one count are slowed as well.
+            let _ = access.begin_attempt(network(n));
+        }
+        assert!(access.lock_failures().len() <= MAX_ADDRESSES + 1);
+        assert!(access.begin_attempt(guesser).is_err(), "still remembered");
+        assert!(access.begin_attempt(network(20_000)).is_err(), "no room of its own");
+    }
+
     #[test]
     fn keys_are_read_with_their_scopes_and_mistakes_are_told_by_line() {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -296,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_whole_ipv6_network_is_one_address() {
-        let address = |text: &str| bucket(text.parse().ok());
+        let address = |text: &str| Bucket::of(text.parse().ok());
         assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:1"));
         assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
         assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));

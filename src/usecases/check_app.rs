@@ -20,6 +20,7 @@ use crate::domain::hold::HeldBack;
 use crate::domain::job::{Job, JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::plan::{SkipReason, Skipped, by_service};
 use crate::domain::project::{PullPolicy, Service};
+use crate::domain::time::millis;
 use crate::error::{Error, Kind as ErrorKind};
 
 /// The freshness of an app.
@@ -29,6 +30,7 @@ pub struct AppStatus {
     pub status: Status,
     pub services: Vec<ServiceStatus>,
     /// When the registries were last asked; `null` when none had to be.
+    #[serde(serialize_with = "millis")]
     pub checked_at: Option<Timestamp>,
 }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use super::freshness::Freshness;
+use super::image_changes::Meanings;
 use super::inventory::Inventory;
 use super::jobs::Jobs;
+use super::logs::MOST_READERS;
 use super::metrics::Metrics;
 use super::notify::Notifying;
 use super::resolve::Resolver;
@@ -81,6 +84,10 @@ pub struct Restock {
     pub jobs: Jobs,
     pub resolver: Resolver,
     pub inventory: Inventory,
+    /// What images under change by Docker's routes have meant.
+    pub(super) meanings: Meanings,
+    /// Readers of logs, of which each has a Compose process.
+    pub(super) log_readers: Arc<Semaphore>,
     pub metrics: Metrics,
     pub notifying: Notifying,
     pub systemd: Systemd,
@@ -101,6 +108,8 @@ impl Restock {
             systemd,
             resolver: Resolver::default(),
             inventory: Inventory::default(),
+            meanings: Meanings::default(),
+            log_readers: Arc::new(Semaphore::new(MOST_READERS)),
             metrics: Metrics::default(),
             jobs: Jobs::default(),
             own_container,

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::domain::job::JobId;
+use crate::domain::time::millis;
 
 /// How many events can be heard again. An update of a large app has a few hundred.
 const REMEMBERED: usize = 8192;
@@ -20,6 +21,7 @@ const BACKLOG: usize = 2048;
 pub struct Event {
     /// Grows with every event, also across restarts.
     pub id: u64,
+    #[serde(serialize_with = "millis")]
     pub at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,

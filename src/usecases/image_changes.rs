@@ -1,152 +1,220 @@
-//! Who gave a reference that apps or containers use another meaning, through Docker's own routes: it goes to the history,
-//! because at the next `up` the container runs something else.
+//! Changes of names through Docker's own routes: no update that uses a name sees it change, and what changes for an app or
+//! a container is recorded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::OnceCell;
 
 use super::context::Restock;
+use super::image_record::{Change, ImageChange};
 use crate::adapters::lock::ImageLocks;
-use crate::domain::app::ServiceName;
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{Job, JobId, JobResult, Kind, OneOrMany, Outcome, ServiceChange, State, Target};
 use crate::error::Error;
 
 /// How long to wait for an update that uses the image. The client waits without a word.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Which names a request can give another meaning. What else changes meanwhile is somebody else's doing.
+/// The names that a request can give another meaning. What else changes meanwhile is somebody else's doing.
 pub enum Scope {
-    /// All of this reference's repository: a pull may be one of all tags.
+    /// One reference.
+    One(ImageReference),
+    /// All tags of this reference's repository: a pull without a tag.
     Repository(ImageReference),
-    /// Those that an archive brings; the engine tells them as it goes.
+    /// Every name of the image that this name or ID means.
+    Removal(String),
+    /// Those that an archive brings; the engine names them as it goes. See [`ImageWatch::lock_used`].
     Archive,
-    /// Any, which mean nothing any more afterwards.
-    Removal,
+    /// Any that no container uses; only images without names where not `named`.
+    Prune { named: bool },
 }
 
-/// What names meant before a change.
+/// A change under way: what names meant before it.
 pub struct ImageWatch {
-    scope: Scope,
+    before: Before,
     by: String,
-    before: BTreeMap<String, ImageId>,
     started_at: Timestamp,
     started: Instant,
-    _locks: Option<ImageLocks>,
+    locks: OnceLock<ImageLocks>,
 }
 
-/// What a name meant, and means now.
-type Change = (Option<ImageId>, Option<ImageId>);
+enum Before {
+    /// Each name by itself.
+    Names(Vec<Known>),
+    /// All names of the store.
+    Store(Scope, BTreeMap<String, ImageId>),
+}
+
+/// What the names under change have meant last. Of several changes of one name at once, each difference is recorded once:
+/// by the change that ended first after it came to be.
+#[derive(Default)]
+pub struct Meanings(Mutex<HashMap<String, Arc<Meaning>>>);
+
+#[derive(Default)]
+struct Meaning {
+    before: OnceCell<Option<ImageId>>,
+    /// What it was found to mean after a change.
+    after: Mutex<Option<Option<ImageId>>>,
+}
+
+/// A name whose meaning is remembered for as long as a change of it is under way.
+struct Known {
+    name: String,
+    meaning: Arc<Meaning>,
+}
 
 impl Restock {
-    /// Notes what names mean, before `by` changes those of `scope`. No update uses its reference until the watch ends.
+    /// Notes what the names of `scope` mean, before `by` changes them. No update uses them until the watch ends; changes
+    /// of one name through Docker's routes do not wait for each other.
+    ///
+    /// # Errors
+    /// `busy` where an update has been using a name for a minute.
     pub async fn watch_images(&self, scope: Scope, by: String) -> Result<ImageWatch, Error> {
-        let _locks = match &scope {
-            Scope::Repository(reference) => {
-                Some(self.locks.images(&[reference.canonical()].into(), LOCK_DEADLINE).await?)
+        let (started_at, started, locks) = (Timestamp::now(), Instant::now(), OnceLock::new());
+        let before = match scope {
+            Scope::One(reference) => {
+                let name = reference.canonical();
+                hold(&locks, self.lock_names([name.clone()].into()).await?);
+                // A digest means the same for ever.
+                let names = if reference.digest().is_some() { Vec::new() } else { vec![name] };
+                Before::Names(self.know(names).await?)
             }
-            Scope::Archive | Scope::Removal => None,
+            Scope::Removal(image) => {
+                let (names, held) = self.lock_all_names(&image).await?;
+                hold(&locks, held);
+                Before::Names(self.know(names).await?)
+            }
+            Scope::Repository(ref reference) => {
+                hold(&locks, self.lock_names([reference.canonical()].into()).await?);
+                Before::Store(scope, self.engine.names().await?)
+            }
+            Scope::Prune { named } => {
+                if named {
+                    hold(&locks, self.lock_names(self.used_names().await?).await?);
+                }
+                Before::Store(scope, self.engine.names().await?)
+            }
+            Scope::Archive => Before::Store(scope, self.engine.names().await?),
         };
-        let before = self.engine.names().await?;
-        Ok(ImageWatch { scope, by, before, started_at: Timestamp::now(), started: Instant::now(), _locks })
+        Ok(ImageWatch { before, by, started_at, started, locks })
     }
 
-    /// Writes to the history what has changed since for apps and containers; `loaded` are the names that came with an
-    /// archive. That it cannot is told in the log only: the change is made.
-    pub async fn record_images(&self, watch: ImageWatch, loaded: &[String]) {
-        if let Err(error) = self.try_record(&watch, loaded).await {
+    /// Locks every name in use for `watch`: an archive has all its names in it, and says them when they are given.
+    pub async fn lock_used(&self, watch: &ImageWatch) -> Result<(), Error> {
+        hold(&watch.locks, self.lock_names(self.used_names().await?).await?);
+        Ok(())
+    }
+
+    /// Records what has changed since for apps and containers; `loaded` are the names that came with an archive. A failure
+    /// is told in the log only: the change is made.
+    pub async fn record_images(&self, watch: &ImageWatch, loaded: &[String]) {
+        let recorded = async {
+            let changes = self.changes(watch, loaded).await?;
+            self.record(ImageChange {
+                changes,
+                by: &watch.by,
+                started_at: watch.started_at,
+                took: watch.started.elapsed(),
+            })
+            .await
+        };
+        if let Err(error) = recorded.await {
             tracing::error!(%error, by = watch.by, "a change of images could not be written down");
         }
     }
 
-    async fn try_record(&self, watch: &ImageWatch, loaded: &[String]) -> Result<(), Error> {
-        let changed = watch.changed(&self.engine.names().await?, loaded);
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let mut by_target = BTreeMap::<_, (Target, Vec<ServiceChange>)>::new();
-        for (target, service, tag) in self.image_users().await? {
-            let canonical = tag.parse::<ImageReference>().map(|reference| reference.canonical());
-            let Some((from, to)) = canonical.ok().and_then(|canonical| changed.get(&canonical)) else { continue };
-            let key = (target.kind(), target.name().to_owned());
-            by_target.entry(key).or_insert_with(|| (target, Vec::new())).1.push(ServiceChange {
-                service,
-                from: OneOrMany::of(from.iter().cloned().collect()),
-                to: to.as_ref().map(|to| to.as_str().to_owned()).unwrap_or_default(),
-                tag,
-                version_from: None,
-                version_to: None,
-                source: None,
-            });
-        }
-        for (target, changes) in by_target.into_values() {
-            let job = watch.job(target, changes);
-            tracing::info!(job.id = %job.id, target = job.target.name(), by = watch.by, "an image in use was changed");
-            self.store.insert(&job).await?;
-            self.metrics.ended(job.kind, Outcome::Done, watch.started.elapsed());
-            self.events.tell(Some(&job.id), "result", serde_json::json!(job));
-        }
-        Ok(())
-    }
-
-    /// Which image references are in use: of all apps, also of those without containers, and of all other containers.
-    async fn image_users(&self) -> Result<Vec<(Target, ServiceName, String)>, Error> {
-        let (mut users, mut projects) = (Vec::new(), BTreeSet::new());
-        for dir in self.apps.list()? {
-            let resolved = self.resolve_unchanged(&dir).await?;
-            // A broken app is shown as one; what it uses nobody knows.
-            let Ok(model) = resolved.as_ref() else { continue };
-            projects.insert(model.project.name.clone());
-            let services = model.project.services.iter();
-            users.extend(services.map(|(name, service)| (dir.target(), name.clone(), service.image.clone())));
-        }
-        let snapshot = self.snapshot().await?;
-        for container in &snapshot.containers {
-            let labels = container.compose.as_ref();
-            if labels.is_none_or(|labels| !projects.contains(&labels.project)) {
-                let target = Target::Container(container.name.clone());
-                users.push((target, ServiceName::new(&container.name), snapshot.references[&container.id].clone()));
+    async fn changes(&self, watch: &ImageWatch, loaded: &[String]) -> Result<BTreeMap<String, Change>, Error> {
+        match &watch.before {
+            Before::Store(scope, before) => Ok(changed(scope, before, &self.engine.names().await?, loaded)),
+            Before::Names(names) => {
+                let now = names.iter().map(|known| self.engine.meaning(&known.name));
+                let now = futures_util::future::try_join_all(now).await?;
+                let changes = names.iter().zip(now).filter_map(|(known, now)| {
+                    let change = known.meaning.found(now)?;
+                    Some((known.name.clone(), change))
+                });
+                Ok(changes.collect())
             }
         }
-        Ok(users)
+    }
+
+    async fn lock_names(&self, names: BTreeSet<String>) -> Result<ImageLocks, Error> {
+        Ok(self.locks.images_shared(&names, LOCK_DEADLINE).await?)
+    }
+
+    /// Locks all names of an image; the name may have come to mean another one until they were locked.
+    async fn lock_all_names(&self, image: &str) -> Result<(Vec<String>, ImageLocks), Error> {
+        let mut names = self.engine.names_of(image).await?;
+        loop {
+            let locks = self.lock_names(names.iter().cloned().collect()).await?;
+            let now = self.engine.names_of(image).await?;
+            if locks.covers(&now.iter().cloned().collect()) {
+                return Ok((now, locks));
+            }
+            names = now;
+        }
+    }
+
+    /// Looks at what names mean, where no other change of them is under way.
+    async fn know(&self, names: Vec<String>) -> Result<Vec<Known>, Error> {
+        let known = names.into_iter().map(|name| async move {
+            let known = Known { meaning: self.meanings.of(&name), name };
+            // Before anybody changes it: whoever is first looks, and the others wait for that.
+            known.meaning.before.get_or_try_init(|| self.engine.meaning(&known.name)).await?;
+            Ok(known)
+        });
+        futures_util::future::try_join_all(known).await
     }
 }
 
-impl ImageWatch {
-    fn changed(&self, now: &BTreeMap<String, ImageId>, loaded: &[String]) -> BTreeMap<String, Change> {
-        let loaded = loaded.iter().filter_map(|name| name.parse::<ImageReference>().ok());
-        let loaded: BTreeSet<_> = loaded.map(|name| name.canonical()).collect();
-        let concerned = |name: &str| match &self.scope {
-            Scope::Repository(reference) => {
-                name.strip_prefix(&reference.repository()).is_some_and(|rest| rest.starts_with(':'))
-            }
-            Scope::Archive => loaded.contains(name),
-            Scope::Removal => !now.contains_key(name),
-        };
-        let names: BTreeSet<_> = self.before.keys().chain(now.keys()).filter(|name| concerned(name)).collect();
-        let changes = names.into_iter().map(|name| (name, (self.before.get(name), now.get(name))));
-        let different = changes.filter(|(_, (before, now))| before != now);
-        different.map(|(name, (before, now))| (name.clone(), (before.cloned(), now.cloned()))).collect()
+fn hold(cell: &OnceLock<ImageLocks>, locks: ImageLocks) {
+    // Each watch locks once; were it to lock again, the former locks would go on to hold.
+    let _ = cell.set(locks);
+}
+
+impl Meanings {
+    fn of(&self, name: &str) -> Arc<Meaning> {
+        let mut meanings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that no change holds any more go.
+        meanings.retain(|_, meaning| Arc::strong_count(meaning) > 1);
+        meanings.entry(name.to_owned()).or_default().clone()
+    }
+}
+
+impl Meaning {
+    fn lock(&self) -> MutexGuard<'_, Option<Option<ImageId>>> {
+        self.after.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn job(&self, target: Target, services: Vec<ServiceChange>) -> Job {
-        let id = JobId::new(ulid::Ulid::new());
-        let result = JobResult { services, ..JobResult::of(id.clone(), Outcome::Done, self.started.elapsed()) };
-        Job {
-            id,
-            kind: Kind::ImageChange,
-            target,
-            state: State::Finished,
-            step: None,
-            outcome: Some(Outcome::Done),
-            result: Some(result),
-            error: None,
-            by: Some(self.by.clone()),
-            started_at: self.started_at,
-            finished_at: Some(Timestamp::now()),
-        }
+    /// What is new about the meaning that was found.
+    fn found(&self, now: Option<ImageId>) -> Option<Change> {
+        let last = self.lock().replace(now.clone()).unwrap_or_else(|| self.before.get().cloned().flatten());
+        (last != now).then_some((last, now))
     }
+}
+
+/// The differences between two looks at the whole store that are of `scope`.
+fn changed(
+    scope: &Scope,
+    before: &BTreeMap<String, ImageId>,
+    now: &BTreeMap<String, ImageId>,
+    loaded: &[String],
+) -> BTreeMap<String, Change> {
+    let loaded = loaded.iter().filter_map(|name| name.parse::<ImageReference>().ok());
+    let loaded: BTreeSet<_> = loaded.map(|name| name.canonical()).collect();
+    let concerned = |name: &str| match scope {
+        Scope::One(reference) | Scope::Repository(reference) => {
+            name.strip_prefix(&reference.repository()).is_some_and(|rest| rest.starts_with(':'))
+        }
+        Scope::Archive => loaded.contains(name),
+        Scope::Removal(_) | Scope::Prune { .. } => !now.contains_key(name),
+    };
+    let names: BTreeSet<_> = before.keys().chain(now.keys()).filter(|name| concerned(name)).collect();
+    let changes = names.into_iter().map(|name| (name, (before.get(name), now.get(name))));
+    let different = changes.filter(|(_, (before, now))| before != now);
+    different.map(|(name, (before, now))| (name.clone(), (before.cloned(), now.cloned()))).collect()
 }
 
 #[cfg(test)]
@@ -162,15 +230,26 @@ mod tests {
         let before = names(&[("a:1", "old"), ("ab:1", "old"), ("gone:1", "old"), ("same:1", "old")]);
         let now = names(&[("a:1", "new"), ("a:2", "new"), ("ab:1", "new"), ("same:1", "old")]);
         let changed = |scope, loaded: &[&str]| {
-            let before = before.clone();
-            let (started_at, started) = (Timestamp::now(), Instant::now());
-            let watch = ImageWatch { scope, by: "me".into(), before, started_at, started, _locks: None };
             let loaded: Vec<_> = loaded.iter().map(|name| (*name).to_owned()).collect();
-            let changed = watch.changed(&now, &loaded).into_keys();
+            let changed = changed(&scope, &before, &now, &loaded).into_keys();
             changed.map(|name| name.trim_start_matches("docker.io/library/").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(changed(Scope::Repository("a:1".parse().unwrap()), &[]), ["a:1", "a:2"]);
         assert_eq!(changed(Scope::Archive, &["ab:1", "same:1", "<none>"]), ["ab:1"]);
-        assert_eq!(changed(Scope::Removal, &[]), ["gone:1"]);
+        assert_eq!(changed(Scope::Prune { named: true }, &[]), ["gone:1"]);
+    }
+
+    #[tokio::test]
+    async fn of_several_changes_at_once_each_difference_is_found_once() {
+        let id = |id: &str| Some(ImageId::new(id));
+        let meanings = Meanings::default();
+        let (one, other) = (meanings.of("a:1"), meanings.of("a:1"));
+        one.before.set(id("old")).unwrap();
+        assert_eq!(one.found(id("new")), Some((id("old"), id("new"))));
+        assert_eq!(other.found(id("new")), None);
+        assert_eq!(other.found(None), Some((id("new"), None)));
+        drop((one, other));
+        // Nobody changes it any more: the next one looks again.
+        assert!(meanings.of("a:1").before.get().is_none());
     }
 }

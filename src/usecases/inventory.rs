@@ -55,7 +55,7 @@ impl Restock {
 
     /// What each container was made from. A list shows a bare ID where the reference has moved on; what was asked for
     /// never changes, so each such container is asked once.
-    async fn references(&self, containers: &[Container]) -> Result<HashMap<String, String>, Error> {
+    pub(super) async fn references(&self, containers: &[Container]) -> Result<HashMap<String, String>, Error> {
         let known = self.inventory.lock().clone();
         let mut references = HashMap::with_capacity(containers.len());
         for container in containers {

@@ -2,42 +2,70 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Restock;
 use super::resolve::redactor;
-use crate::error::{Error, command_error};
+use crate::error::{Error, Kind, command_error};
 
-/// How many lines may wait for a slow reader, besides those that were asked for at once.
-const BUFFER: usize = 1024;
+/// How many readers there may be at once: each has a Compose process for as long as it reads.
+pub const MOST_READERS: usize = 16;
+/// How many bytes of lines may wait for one slow reader.
+const WAITING: usize = 8 << 20;
+/// What a line takes besides its text, about.
+const LINE: usize = 64;
 
-/// More lines than this are not kept for a reader, however many were asked for of however many services.
-const MOST_AT_ONCE: usize = 200_000;
+/// A line of a log, and its part of what may wait for the reader.
+pub struct LogLine {
+    pub text: String,
+    _waiting: OwnedSemaphorePermit,
+}
+
+impl LogLine {
+    /// A line, if there is room for one more.
+    fn new(text: String, room: &Arc<Semaphore>) -> Option<Self> {
+        let size = u32::try_from(text.len() + LINE).ok()?;
+        let _waiting = room.clone().try_acquire_many_owned(size).ok()?;
+        Some(Self { text, _waiting })
+    }
+}
 
 impl Restock {
-    /// The last `tail` lines of each container, and with `follow` those to come until the receiver is dropped.
-    pub async fn logs(self: &Arc<Self>, name: &str, tail: u32, follow: bool) -> Result<mpsc::Receiver<String>, Error> {
+    /// The last `tail` lines of each container, and with `follow` those to come until the receiver is dropped. What a reader
+    /// is too slow for is left out, and the next line says how much that was.
+    ///
+    /// # Errors
+    /// `too_many_readers` when there are [`MOST_READERS`].
+    pub async fn logs(
+        self: &Arc<Self>,
+        name: &str,
+        tail: u32,
+        follow: bool,
+    ) -> Result<mpsc::UnboundedReceiver<LogLine>, Error> {
         let app = self.apps.find(name)?;
+        let reader = self.log_readers.clone().try_acquire_owned().map_err(|_| {
+            let message = format!("{MOST_READERS} logs are being read already");
+            Error::new(Kind::TooMany, "too_many_readers", message).hint("close one of them").retry_after(10)
+        })?;
         let compose = self.compose().await?;
         let all = self.engine.containers().await?;
         let (call, resolved) = self.resolve_call(&app, &all).await?;
         let model = resolved.as_ref().as_ref().map_err(Error::clone)?;
         let redactor = redactor(&app, model);
-        let services = model.project.services.len();
-        let asked_for = usize::try_from(tail).unwrap_or_default().saturating_mul(services);
-        let (sender, receiver) = mpsc::channel(BUFFER + asked_for.min(MOST_AT_ONCE));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(WAITING));
         let stop = self.stopping.child_token();
         tokio::spawn(async move {
+            let _reader = reader;
             let cancel = CancellationToken::new();
             let mut lost = 0_u64;
             let lines = compose.logs(&call, tail, follow, &cancel, |line| {
-                if lost > 0
-                    && sender.try_send(format!("… {lost} lines are left out: the reader was too slow\n")).is_ok()
-                {
+                let told = |text| LogLine::new(text, &room).is_some_and(|line| sender.send(line).is_ok());
+                if lost > 0 && told(format!("… {lost} lines are left out: the reader was too slow\n")) {
                     lost = 0;
                 }
-                if lost > 0 || sender.try_send(format!("{line}\n")).is_err() {
+                if lost > 0 || !told(format!("{line}\n")) {
                     lost += 1;
                     if sender.is_closed() {
                         cancel.cancel();
@@ -64,7 +92,7 @@ impl Restock {
 }
 
 /// Waits until nobody reads any more, or the service stops.
-async fn gone(sender: &mpsc::Sender<String>, stop: &CancellationToken) {
+async fn gone(sender: &mpsc::UnboundedSender<LogLine>, stop: &CancellationToken) {
     tokio::select! {
         () = sender.closed() => {}
         () = stop.cancelled() => {}

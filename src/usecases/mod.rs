@@ -9,6 +9,7 @@ pub mod freshness;
 pub mod group_update;
 mod hooks;
 pub mod image_changes;
+mod image_record;
 pub mod inventory;
 pub mod jobs;
 mod left_behind;

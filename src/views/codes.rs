@@ -79,6 +79,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("timed_out", "It took too long; nothing was touched."),
     ("too_late_to_cancel", "The job has begun to change containers."),
     ("too_many_attempts", "Too many wrong passwords from this address; wait for `retry_after` seconds."),
+    ("too_many_readers", "As many logs as allowed are being read; close one."),
     ("unauthenticated", "A session or a key is needed."),
     ("unexpected_body", "The route takes no body, and the request has one."),
     ("unknown_action", "The route has no such action."),

@@ -1,7 +1,9 @@
 //! A large image on its way through Restock, beside the engine's own socket.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,68 @@ pub fn save_and_load() {
     row(&format!("docker load, {size} MiB (engine's socket)"), ours, floor);
     println!("   memory of Restock: {} MiB idle, {} MiB at most", idle / 1024, case.peak_memory() / 1024);
     case.docker(&["rmi", &image]);
+}
+
+/// So many at once.
+const PARALLEL: usize = 50;
+/// So many one after the other, because one alone is too short to be measured.
+const IN_SEQUENCE: usize = 20;
+
+/// Pulls of what is there already, and tags, one by one and many at once.
+pub fn changes() {
+    let mut case = Case::on(World::of(Kind::Classic), "web");
+    let repositories: Vec<_> = (0..10).map(|n| format!("bench/c{n}")).collect();
+    for repository in &repositories {
+        case.world.publish(&[], repository, &case.tag, "1", "plain");
+        case.docker(&["pull", "--quiet", &format!("{}/{repository}:{}", case.world.registry, case.tag)]);
+    }
+    case.serve_with(&["--docker-api", "full"]);
+    let address = case.url("").replace("http://", "");
+    let socket = case.world.docker_host.strip_prefix("unix://").unwrap();
+    let send = |here: bool, path: &str| match here {
+        true => ask(TcpStream::connect(&address).unwrap(), path),
+        false => ask(UnixStream::connect(socket).unwrap(), path),
+    };
+    let pull = |n: usize| {
+        format!("/images/create?fromImage={}/{}&tag={}", case.world.registry, repositories[n % 10], case.tag)
+    };
+    let tag = |n: usize| {
+        format!("/images/{}/{}:{}/tag?repo={}&tag={n}", case.world.registry, repositories[0], case.tag, case.app)
+    };
+    let one_by_one = |here: bool, path: &dyn Fn(usize) -> String| {
+        let start = Instant::now();
+        (0..IN_SEQUENCE).for_each(|n| send(here, &path(n)));
+        start.elapsed()
+    };
+    let at_once = |here: bool, path: &(dyn Fn(usize) -> String + Sync)| {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for n in 0..PARALLEL {
+                scope.spawn(move || send(here, &path(n)));
+            }
+        });
+        start.elapsed()
+    };
+    let (ours, floor) = in_turn(|here| one_by_one(here, &|_| pull(0)));
+    row(&format!("{IN_SEQUENCE} pulls in sequence (engine's socket)"), ours, floor);
+    let (ours, floor) = in_turn(|here| one_by_one(here, &tag));
+    row(&format!("{IN_SEQUENCE} tags in sequence (engine's socket)"), ours, floor);
+    let (ours, floor) = in_turn(|here| at_once(here, &|_| pull(0)));
+    row(&format!("{PARALLEL} parallel pulls of one (engine's socket)"), ours, floor);
+    let (ours, floor) = in_turn(|here| at_once(here, &pull));
+    row(&format!("{PARALLEL} parallel pulls of 10 (engine's socket)"), ours, floor);
+    for n in 0..IN_SEQUENCE {
+        case.docker(&["rmi", &format!("{}:{n}", case.app)]);
+    }
+}
+
+/// Posts over a connection of its own, and reads the answer to its end.
+fn ask(mut stream: impl Read + Write, path: &str) {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 20") && !answer.contains("\"error\""), "{path}: {answer}");
 }
 
 /// Medians of the work through Restock and without it, one after the other, so that both see the same machine.

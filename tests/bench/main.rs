@@ -36,7 +36,10 @@ fn main() {
         ("list", list),
         ("long-list", long_list),
         ("pass", pass),
-        ("images", images::save_and_load),
+        ("images", || {
+            images::changes();
+            images::save_and_load();
+        }),
         ("idle", idle),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

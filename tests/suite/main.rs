@@ -4,6 +4,7 @@
 
 mod api;
 mod cli;
+mod connections;
 mod docker;
 mod jobs;
 mod metrics;

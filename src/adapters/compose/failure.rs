@@ -17,19 +17,59 @@ impl Redactor {
     /// references, names), without which no message could be understood.
     pub fn new(secrets: impl IntoIterator<Item = String>, public: &[&str]) -> Self {
         let needed = |secret: &String| public.iter().any(|text| text.contains(secret.as_str()));
-        let mut secrets: Vec<_> =
-            secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET && !needed(secret)).collect();
+        let secrets = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET && !needed(secret));
+        let mut secrets: Vec<_> = secrets.flat_map(|secret| [quoted(&secret), printable(&secret), secret]).collect();
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
         // The longest first: one value may contain another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         secrets.dedup();
         Self { secrets }
     }
 
-    /// The text without secrets, and without the user part of URLs.
+    /// The text without secrets, without the user part of URLs, and without what would drive a terminal.
     pub fn clean(&self, text: &str) -> String {
-        let masked = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, MASK));
+        let masked = self.secrets.iter().fold(printable(text), |text, secret| text.replace(secret, MASK));
         without_userinfo(&masked)
     }
+}
+
+/// A text as Go's `%q` prints it, without the quotes around it: so Compose names values in many of its errors.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            c if c.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted
+}
+
+/// A text without the control characters that a terminal would obey, and without the rest of the sequences they begin.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' | '\t' => printable.push(c),
+            // ECMA-48: parameters and intermediates, and then the one that ends the sequence.
+            '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
+                while chars.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+                chars.next_if(|c| matches!(c, '@'..='~'));
+            }
+            c if c.is_control() => {}
+            c => printable.push(c),
+        }
+    }
+    printable
 }
 
 /// `https://user:password@host` becomes `https://***@host`.
@@ -159,6 +199,23 @@ pub fn pull_problem(stderr: &str) -> PullProblem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_masked_as_go_prints_them_as_well() {
+        let redactor = Redactor::new(["pa\"ss\\word".to_owned(), "one\ntwo\u{7f}".to_owned()], &[]);
+        assert_eq!(redactor.clean(r#"invalid value "pa\"ss\\word" for X"#), r#"invalid value "***" for X"#);
+        assert_eq!(redactor.clean(r#"pa"ss\word, "one\ntwo\x7f""#), r#"***, "***""#);
+        assert_eq!(redactor.clean("one\ntwo\u{7f}!"), "***!");
+    }
+
+    #[test]
+    fn nothing_drives_a_terminal() {
+        let clean = |text| Redactor::default().clean(text);
+        assert_eq!(clean("\u{1b}[1;31mred\u{1b}[0m\u{7} a\tb\nc\r\u{9b}2J"), "red a\tb\nc2J");
+        assert_eq!(clean("\u{1b}]0;title\u{7}x\u{1b}"), "]0;titlex");
+        let redactor = Redactor::new(["secret".to_owned()], &[]);
+        assert_eq!(redactor.clean("sec\u{1b}[0mret"), "***");
+    }
 
     #[test]
     fn secrets_and_userinfo_go_and_image_names_stay() {

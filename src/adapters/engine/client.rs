@@ -173,6 +173,26 @@ impl Engine {
         present(self.wire.json(Method::GET, &format!("/images/{image}/json"), None, READ_DEADLINE).await)
     }
 
+    /// The image that a name means now; `None` when it means none.
+    pub async fn meaning(&self, name: &str) -> Result<Option<ImageId>, EngineError> {
+        let image = self.inspect_image(name).await?;
+        Ok(image.and_then(|image| image["Id"].as_str().map(ImageId::new)))
+    }
+
+    /// The complete names that the image has which a name or an ID means. A name with a tag is the only one that is meant:
+    /// without it the image keeps the others.
+    pub async fn names_of(&self, image: &str) -> Result<Vec<String>, EngineError> {
+        let inspected = self.inspect_image(image).await?.unwrap_or_default();
+        let names = inspected["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let names = names.filter_map(|name| name.parse::<ImageReference>().ok()).map(|name| name.canonical());
+        let asked = image.parse::<ImageReference>().ok().map(|name| name.canonical());
+        let names: Vec<_> = names.collect();
+        Ok(match asked.filter(|asked| names.contains(asked)) {
+            Some(asked) => vec![asked],
+            None => names,
+        })
+    }
+
     /// What each of `references` means now, asked once each and all at the same time.
     pub async fn images(
         &self,

@@ -1,11 +1,14 @@
 //! One request of Docker's image routes: found, checked, passed on.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use tracing::Instrument;
 
 use super::query::Query;
 use super::relay;
@@ -18,7 +21,6 @@ use crate::http::auth::Caller;
 use crate::http::problem::{Failure, unknown_route};
 use crate::http::reply::detached;
 use crate::http::router::Http;
-use crate::usecases::image_changes::Scope;
 
 /// Answers what no other route does: as the engine would, or that there is nothing.
 pub async fn handle(State(http): State<Http>, request: Request) -> Result<Response, Failure> {
@@ -30,7 +32,7 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
     let Found { route, name, path } = opened?;
     is_open(http.docker_api, route)?;
     let query = Query::of(parts.uri.query().unwrap_or_default())?;
-    let changed = query.check(route)?;
+    let changed = query.check(route, &name)?;
     if route == Route::InspectContainer {
         return Err(refusal(format!("No such container: {name}"), Kind::NotFound).into());
     }
@@ -40,34 +42,44 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
         headers: for_the_engine(&parts.headers),
         is_quick: route.is_quick(),
     };
-    let body_type = route.body_type().filter(|_| !body.is_end_stream());
-    let upload = Upload::default();
-    let body = body_type.map(|body_type| (body_type, upload.watch(body.into_data_stream())));
     let restock = http.restock;
-    if !route.changes_names() {
-        let answer = restock.engine.pass(passed, body).await.map_err(|error| upload.blame(error))?;
-        return Ok(response(route, answer, upload, |_| async {}));
-    }
-    let scope = match changed {
-        Some(reference) => Scope::Repository(reference),
-        None if route == Route::Load => Scope::Archive,
-        None => Scope::Removal,
+    let watch = match changed {
+        Some(scope) => {
+            let by = parts.extensions.remove::<Caller>().map(|caller| caller.0).unwrap_or_default();
+            Some(Arc::new(restock.watch_images(scope, by).await?))
+        }
+        None => None,
     };
-    let by = parts.extensions.remove::<Caller>().map(|caller| caller.0).unwrap_or_default();
-    let watch = restock.watch_images(scope, by).await?;
-    if route.tells_progress() {
+    let upload = Upload::default();
+    let body_type = route.body_type().filter(|_| !body.is_end_stream());
+    let body = body_type.map(|body_type| {
+        let (restock, watch) = (restock.clone(), watch.clone().filter(|_| route == Route::Load));
+        let ready = async move {
+            match watch {
+                Some(watch) => restock.lock_used(&watch).await,
+                None => Ok(()),
+            }
+        };
+        (body_type, upload.watch(body.into_data_stream(), ready))
+    });
+    if route.tells_progress() || watch.is_none() {
         let answer = restock.engine.pass(passed, body).await.map_err(|error| upload.blame(error))?;
-        return Ok(response(
-            route,
-            answer,
-            upload,
-            |loaded| async move { restock.record_images(watch, &loaded).await },
-        ));
+        let record = |loaded: Vec<String>| async move {
+            if let Some(watch) = watch {
+                restock.record_images(&watch, &loaded).await;
+            }
+        };
+        return Ok(response(route, answer, upload, record));
     }
-    // These are done at once, and written down also when the client does not wait for it.
+    // These are done at once, and recorded also when the client does not wait for it. Nor does it wait for the record.
     let work = async move {
         let answer = restock.engine.pass(passed, body).await?;
-        restock.record_images(watch, &[]).await;
+        let record = async move {
+            if let Some(watch) = watch {
+                restock.record_images(&watch, &[]).await;
+            }
+        };
+        tokio::spawn(record.in_current_span());
         Ok(answer)
     };
     Ok(response(route, detached(work).await?, upload, |_| async {}))

@@ -8,6 +8,7 @@ use super::escape::parse_query;
 use super::table::{Route, bad_reference, check_image_name, refusal};
 use crate::domain::image::{ImageReference, ReferenceError};
 use crate::error::{Error, Kind};
+use crate::usecases::image_changes::Scope;
 
 /// A query, understood once: it is written anew for the engine.
 pub struct Query(Vec<(String, String)>);
@@ -30,14 +31,17 @@ impl Query {
         self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// Refuses what a route cannot mean. Gives the reference that gets another meaning, where the query names one.
-    pub fn check(&self, route: Route) -> Result<Option<ImageReference>, Error> {
+    /// Refuses what a route cannot mean. Gives the names that get another meaning; `name` is the one in the path.
+    pub fn check(&self, route: Route, name: &str) -> Result<Option<Scope>, Error> {
         if matches!(route, Route::List | Route::Search | Route::Prune) && !are_filters(self.value("filters")) {
             return Err(refusal("invalid filter", Kind::Invalid));
         }
         match route {
             Route::Create => return self.check_create(),
-            Route::Tag => return target(self.value("repo"), self.value("tag")).map(Some),
+            Route::Tag => return Ok(Some(Scope::One(target(self.value("repo"), self.value("tag"))?))),
+            Route::Load => return Ok(Some(Scope::Archive)),
+            Route::Remove => return Ok(Some(Scope::Removal(name.to_owned()))),
+            Route::Prune => return Ok(Some(Scope::Prune { named: self.prunes_named() })),
             Route::Push if !self.value("tag").is_empty() => drop(target("x", self.value("tag"))?),
             Route::Search if !is_limit(self.value("limit")) => {
                 return Err(refusal("invalid limit specified", Kind::Invalid));
@@ -49,19 +53,31 @@ impl Query {
         Ok(None)
     }
 
-    fn check_create(&self) -> Result<Option<ImageReference>, Error> {
+    /// Whether a prune is of all images that no container uses, and not of those without a name only.
+    fn prunes_named(&self) -> bool {
+        let dangling = serde_json::from_str::<Value>(self.value("filters")).unwrap_or_default()["dangling"].take();
+        let says = |word: &str| matches!(word, "0" | "false");
+        match dangling {
+            Value::Array(words) => words.iter().filter_map(Value::as_str).any(says),
+            Value::Object(words) => words.keys().any(|word| says(word)),
+            _ => false,
+        }
+    }
+
+    fn check_create(&self) -> Result<Option<Scope>, Error> {
         // The engine takes `name:` for the name.
         let image = self.value("fromImage").trim_end_matches(':');
         match (image, self.value("fromSrc"), self.value("repo")) {
             ("", "", _) => Err(blank()),
             ("", _, "") => Ok(None),
-            ("", _, repository) => target(repository, self.value("tag")).map(Some),
+            ("", _, repository) => Ok(Some(Scope::One(target(repository, self.value("tag"))?))),
             (image, ..) => {
                 let pulled = target(image, self.value("tag"))?;
                 if pulled.repository() == "docker.io/library/scratch" {
                     return Err(refusal("'scratch' is a reserved name", Kind::Forbidden));
                 }
-                Ok(Some(pulled))
+                let all_tags = pulled.tag().is_none() && pulled.digest().is_none();
+                Ok(Some(if all_tags { Scope::Repository(pulled) } else { Scope::One(pulled) }))
             }
         }
     }
@@ -114,7 +130,10 @@ mod tests {
     use super::*;
 
     fn refusal(route: Route, query: &str) -> Option<(u16, String)> {
-        Query::of(query).and_then(|query| query.check(route)).err().map(|error| (error.kind.status(), error.message))
+        Query::of(query)
+            .and_then(|query| query.check(route, "x").map(drop))
+            .err()
+            .map(|error| (error.kind.status(), error.message))
     }
 
     #[test]
@@ -177,6 +196,17 @@ mod tests {
             (Route::Remove, "force=0&noprune=maybe".into()),
         ] {
             assert_eq!(refusal(route, &query), None, "{route:?} {query}");
+        }
+    }
+
+    #[test]
+    fn a_prune_of_named_images_is_told_from_one_of_the_others() {
+        let named = |query| Query::of(query).unwrap().prunes_named();
+        for query in ["", "filters={}", r#"filters={"dangling":["true"]}"#, r#"filters={"label":["false"]}"#] {
+            assert!(!named(query), "{query}");
+        }
+        for query in [r#"filters={"dangling":["false"]}"#, r#"filters={"dangling":{"0":true}}"#] {
+            assert!(named(query), "{query}");
         }
     }
 

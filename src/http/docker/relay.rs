@@ -51,8 +51,10 @@ async fn pass_on(
     let rest = loop {
         match body.frame().await {
             Some(Ok(frame)) => begun.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
-            Some(Err(_)) if upload.is_broken() => break broken_off("the request's body broke off"),
             Some(Err(error)) => {
+                if let Some(failure) = upload.failure() {
+                    break broken_off(&failure.message);
+                }
                 tracing::warn!(%error, "the engine broke off in the middle of an answer");
                 break broken_off("the Docker engine broke off before it was done");
             }

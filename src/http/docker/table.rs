@@ -36,11 +36,6 @@ impl Route {
         !matches!(self, Create | Load | Push | Tag | Remove | Prune)
     }
 
-    /// Whether it gives names in the engine's store another meaning.
-    pub fn changes_names(self) -> bool {
-        !self.only_reads() && self != Self::Push
-    }
-
     /// The type of the body that the engine reads here: an archive, or an old client's login.
     pub fn body_type(self) -> Option<&'static str> {
         match self {

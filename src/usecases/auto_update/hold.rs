@@ -15,6 +15,7 @@ use crate::domain::freshness::Status;
 use crate::domain::hold::{Candidate, HeldBack};
 use crate::domain::image::{Digest, ImageReference};
 use crate::domain::job::Target;
+use crate::domain::time::millis;
 use crate::error::{Error, Kind};
 use crate::usecases::check_app::{AppStatus, ServiceStatus};
 use crate::usecases::context::Restock;
@@ -33,6 +34,7 @@ pub struct SkippedImage {
     pub service: ServiceName,
     /// What the registry had; the skip ends when it has another.
     pub digest: Digest,
+    #[serde(serialize_with = "millis")]
     pub since: Timestamp,
 }
 

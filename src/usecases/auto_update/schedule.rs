@@ -15,6 +15,7 @@ use crate::domain::app::AppName;
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::job::Job;
 use crate::domain::schedule::{Schedule, zone_name};
+use crate::domain::time::millis;
 use crate::error::{Error, Kind};
 use crate::usecases::context::Restock;
 
@@ -34,6 +35,7 @@ pub struct ScheduleView {
     pub open: bool,
     /// The service's own expression; `null` when it has none.
     pub schedule: Option<String>,
+    #[serde(serialize_with = "millis")]
     pub next: Option<Timestamp>,
     /// The apps with a schedule of their own.
     pub apps: Vec<AppSchedule>,
@@ -44,6 +46,7 @@ pub struct ScheduleView {
 pub struct AppSchedule {
     pub app: AppName,
     pub schedule: String,
+    #[serde(serialize_with = "millis")]
     pub next: Timestamp,
 }
 

@@ -47,6 +47,30 @@ async fn a_page_of_another_site_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_starts_no_work_by_asking() {
+    let world = World::with_new_web();
+    let restock = world.restock().await;
+    for path in [
+        "/api/apps",
+        "/api/apps/web/status?force=true",
+        "/api/apps/web/logs?follow=true",
+        "/api/events",
+        "/api/images",
+        "/metrics",
+        "/ready",
+        "/images/get?names=web",
+        "/v1.41/images/json",
+        "/assets/main.js",
+    ] {
+        let reply = restock.get(path).header("sec-fetch-site", "cross-site").await;
+        assert!(reply.status == 403 && reply.text().contains("another site"), "{path}: {}", reply.text());
+    }
+    assert!(world.docker.all_calls().is_empty() && world.engine.requests().is_empty());
+    // A link to the page itself.
+    assert_eq!(restock.get("/").header("sec-fetch-site", "cross-site").await.status, 200);
+}
+
+#[tokio::test]
 async fn its_own_page_and_programs_may() {
     let world = World::with_web();
     let restock = world.restock().await;

@@ -1,4 +1,4 @@
-//! An engine of bytes: the test says what comes over each connection. Only its lists it answers by itself, as empty.
+//! An engine of bytes: the test says what comes over each connection. Its lists it answers by itself, as empty.
 
 use std::path::PathBuf;
 
@@ -32,8 +32,14 @@ impl RawEngine {
         let accepting = tokio::spawn(async move {
             loop {
                 let mut connection = Connection::read_head(listener.accept().await.unwrap().0).await;
-                if connection.head.starts_with("GET /images/json ") {
+                if connection.head.starts_with("GET /images/json ")
+                    || connection.head.starts_with("GET /containers/json")
+                {
                     connection.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]").await;
+                } else if connection.head.starts_with("GET /images/") && connection.head.contains("/json HTTP") {
+                    connection
+                        .write("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+                        .await;
                 } else {
                     sender.send(connection).await.unwrap();
                 }

@@ -138,6 +138,11 @@ async fn a_client_that_goes_away_ends_the_work_at_the_engine() {
     connection.ended().await;
 }
 
+/// A part of an archive that is longer than what is held back of its end.
+fn part() -> Bytes {
+    format!("first part{}", ".".repeat(32 << 10)).into()
+}
+
 #[tokio::test]
 async fn an_upload_passes_while_it_comes_and_ends_with_its_client() {
     let world = World::new();
@@ -146,7 +151,8 @@ async fn an_upload_passes_while_it_comes_and_ends_with_its_client() {
     let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
     let body = Body::from_stream(ReceiverStream::new(receiver));
     let load = tokio::spawn(restock.post("/images/load?quiet=1").body(body).send());
-    sender.send(Ok("first part".into())).await.unwrap();
+    sender.send(Ok(part())).await.unwrap();
+    sender.send(Ok(part())).await.unwrap();
     let mut connection = engine.request().await;
     assert!(connection.head.to_lowercase().contains("content-type: application/x-tar"), "{}", connection.head);
     while !String::from_utf8_lossy(&connection.rest).contains("first part") {
@@ -169,7 +175,8 @@ async fn a_body_that_breaks_off_after_the_engine_began_to_answer_is_the_client_s
     let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
     let body = Body::from_stream(ReceiverStream::new(receiver));
     let load = tokio::spawn(restock.post("/images/load").body(body).send());
-    sender.send(Ok("first part".into())).await.unwrap();
+    sender.send(Ok(part())).await.unwrap();
+    sender.send(Ok(part())).await.unwrap();
     let mut connection = engine.request().await;
     connection.write(CHUNKED).await;
     connection.chunk("{\"status\":\"one\"}\r\n").await;
@@ -190,7 +197,33 @@ async fn an_engine_that_dies_during_an_upload_is_told() {
     let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
     let body = Body::from_stream(ReceiverStream::new(receiver));
     let load = tokio::spawn(restock.post("/images/load").body(body).send());
-    sender.send(Ok("first part".into())).await.unwrap();
+    sender.send(Ok(part())).await.unwrap();
+    sender.send(Ok(part())).await.unwrap();
     drop(engine.request().await);
     assert_eq!(soon("an answer", load).await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn pulls_of_one_reference_run_side_by_side_and_each_tells_its_progress() {
+    let world = World::new();
+    let restock = world.restock().await;
+    let mut engine = RawEngine::instead_of(&world).await;
+    let mut pulls = Vec::new();
+    // None ends before all have begun and told something.
+    for _ in 0..3 {
+        let (answer, mut connection) = tokio::join!(restock.post(PULL).send(), async {
+            let mut connection = engine.request().await;
+            connection.write(CHUNKED).await;
+            connection
+        });
+        connection.chunk("{\"status\":\"one\"}\r\n").await;
+        let mut body = answer.into_body();
+        let first = soon("a message", body.frame()).await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "{\"status\":\"one\"}\r\n");
+        pulls.push((body, connection));
+    }
+    for (body, mut connection) in pulls {
+        connection.write("0\r\n\r\n").await;
+        soon("the end", body.collect()).await.unwrap();
+    }
 }

@@ -33,7 +33,7 @@ async fn a_stop_ends_streams_answers_what_was_asked_and_takes_nothing_new() {
     let restock = world.restock().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let served = tokio::spawn(serve(restock.http.clone(), Listener::Tcp(listener)));
+    let served = tokio::spawn(serve(restock.http.clone(), Listener::Tcp(listener), 16));
 
     let mut events = TcpStream::connect(address).await.unwrap();
     request(&mut events, "GET /api/events").await;
@@ -51,7 +51,7 @@ async fn a_stop_ends_streams_answers_what_was_asked_and_takes_nothing_new() {
     let answer = read_to(&mut update, "\"updated\"").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     drop(update);
-    soon("the end of the service", served).await.unwrap().unwrap();
+    soon("the end of the service", served).await.unwrap();
     assert!(TcpStream::connect(address).await.is_err());
 }
 

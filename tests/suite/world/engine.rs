@@ -204,7 +204,11 @@ async fn answer(
         ("POST", "images", name, "tag") => tag(things, name, value("repo").unwrap(), value("tag").unwrap()),
         ("DELETE", "images", name, verb) => {
             let name = if verb.is_empty() { name.to_owned() } else { format!("{name}/{verb}") };
-            things.names.remove(&canonical(&name));
+            if name.starts_with("sha256:") {
+                things.names.retain(|_, id| *id != name);
+            } else {
+                things.names.remove(&canonical(&name));
+            }
             axum::Json(json!([{"Untagged": name}])).into_response()
         }
         ("POST", "volumes", "create", _) => {
@@ -236,16 +240,22 @@ fn list(things: &Things, filters: Option<&str>) -> Response {
 }
 
 fn images(things: &Things) -> Vec<Value> {
-    let names = |id: &String| -> Vec<String> {
-        let own = things.names.iter().filter(|(_, known)| *known == id);
-        own.map(|(name, _)| name.trim_start_matches("docker.io/library/").to_owned()).collect()
-    };
-    things.images.keys().map(|id| json!({"Id": id, "RepoTags": names(id), "RepoDigests": []})).collect()
+    let images = things.images.keys();
+    images.map(|id| json!({"Id": id, "RepoTags": names(things, id), "RepoDigests": []})).collect()
+}
+
+fn names(things: &Things, id: &str) -> Vec<String> {
+    let own = things.names.iter().filter(|(_, known)| *known == id);
+    own.map(|(name, _)| name.trim_start_matches("docker.io/library/").to_owned()).collect()
 }
 
 fn image(things: &Things, name: &str) -> Response {
     match things.find_image(name) {
-        Some(id) => axum::Json(json!({"Id": id, "RepoDigests": [], "Config": {"Labels": {}}})).into_response(),
+        Some(id) => {
+            let names = names(things, id);
+            axum::Json(json!({"Id": id, "RepoTags": names, "RepoDigests": [], "Config": {"Labels": {}}}))
+                .into_response()
+        }
         None => missing("image", name),
     }
 }
