@@ -207,7 +207,14 @@ both_engines! {
         let old = id(&reference);
         cli.ok(&["pull", "--quiet", &other]);
         cli.ok(&["tag", &other, &reference]);
-        let history = cli.case.get(&format!("/api/apps/{}/history", cli.case.app)).expect(200);
+        // An entry comes soon after the answer.
+        let recorded = |entries: usize| {
+            cli.case.wait_for("the history", || {
+                let history = cli.case.get(&format!("/api/apps/{}/history", cli.case.app)).expect(200);
+                (history.as_array().unwrap().len() >= entries).then_some(history)
+            })
+        };
+        let history = recorded(1);
         let job = &history[0];
         assert_eq!((&job["kind"], &job["by"]), (&"image_change".into(), &"127.0.0.1".into()), "{history}");
         let change = serde_json::json!({"service": "web", "from": old, "to": id(&other), "tag": reference});
@@ -216,9 +223,10 @@ both_engines! {
         let archive = cli.case.root.path().join("a.tar").to_str().unwrap().to_owned();
         cli.ok(&["save", "--output", &archive, &reference]);
         cli.ok(&["rmi", &reference]);
+        recorded(2);
         cli.ok(&["load", "--input", &archive]);
         cli.ok(&["pull", &reference]);
-        let history = cli.case.get(&format!("/api/apps/{}/history", cli.case.app)).expect(200);
+        let history = recorded(4);
         let to: Vec<_> = history.as_array().unwrap().iter().map(|job| job["result"]["services"][0]["to"].as_str().unwrap().to_owned()).collect();
         assert_eq!(to, [old, id(&other), String::new(), id(&other)]);
         let told = cli.case.restock(&["history", &cli.case.app]).output().unwrap();

@@ -107,7 +107,10 @@ mod tests {
     async fn the_end_of_a_body_waits_and_everything_before_it_does_not() {
         let (ready, waiting) = oneshot::channel::<()>();
         let upload = Upload::default();
-        let body = upload.watch(chunks(&[50_000, 20_000, 512, 512]), async { Ok(waiting.await.unwrap()) });
+        let body = upload.watch(chunks(&[50_000, 20_000, 512, 512]), async {
+            waiting.await.unwrap();
+            Ok(())
+        });
         let mut body = std::pin::pin!(body);
         assert_eq!(body.next().await.unwrap().unwrap().len(), 50_000);
         assert!(futures_util::poll!(body.next()).is_pending());
