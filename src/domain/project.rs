@@ -86,6 +86,15 @@ impl Project {
         needed.filter_map(|service| service.profiles.first().cloned()).collect()
     }
 
+    /// Profiles that are switched on where `visible` is all that is shown: each with all its services, and no others.
+    pub fn profiles_on(&self, visible: &Self) -> BTreeSet<String> {
+        let of = |service: &Service| service.profiles.iter().cloned().collect::<BTreeSet<_>>();
+        let all: BTreeSet<_> = self.services.values().flat_map(of).collect();
+        let hidden = self.services.iter().filter(|(name, _)| !visible.services.contains_key(*name));
+        let off: BTreeSet<_> = hidden.flat_map(|(_, service)| of(service)).collect();
+        all.difference(&off).cloned().collect()
+    }
+
     /// `chosen` and every service that lives in the namespaces of one of them, directly or through another.
     pub fn with_dependents(&self, chosen: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
         let mut closed = chosen.clone();

@@ -67,8 +67,8 @@ impl Restock {
             return Ok((call, visible));
         }
         let everything = self.resolve_profiles(app, ["*".to_owned()].into(), BELIEVED).await?;
-        let Ok(model) = everything.as_ref() else { return Ok((call, everything)) };
-        let profiles = model.project.profiles_of(&hidden);
+        let Ok(every) = everything.as_ref() else { return Ok((call, everything)) };
+        let profiles = profiles_to_name(&every.project, &model.project, &hidden);
         let resolved = self.resolve_profiles(app, profiles.clone(), BELIEVED).await?;
         Ok((call.with_profiles(profiles), resolved))
     }
@@ -153,6 +153,13 @@ fn hidden_services(project: &Project, containers: &[Container]) -> BTreeSet<Serv
     services.filter(|service| !project.services.contains_key(service)).cloned().collect()
 }
 
+/// The profiles that show `hidden` besides what is visible already. The latter have to be named again: profiles of the
+/// command line take the place of `COMPOSE_PROFILES` in `.env`.
+fn profiles_to_name(everything: &Project, visible: &Project, hidden: &BTreeSet<ServiceName>) -> BTreeSet<String> {
+    let shown = everything.profiles_of(hidden);
+    if shown.is_empty() { shown } else { shown.union(&everything.profiles_on(visible)).cloned().collect() }
+}
+
 /// The project with the profiles of services that run although it does not show them as it stands.
 pub async fn with_what_runs(
     compose: &Compose,
@@ -166,7 +173,7 @@ pub async fn with_what_runs(
         return Ok((call, model));
     }
     let everything = config(compose, app, &call.with_profiles(["*".to_owned()])).await?;
-    let profiles = everything.project.profiles_of(&hidden);
+    let profiles = profiles_to_name(&everything.project, &model.project, &hidden);
     if profiles.is_empty() {
         return Ok((call, model));
     }

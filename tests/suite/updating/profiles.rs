@@ -92,3 +92,34 @@ async fn down_is_for_the_services_of_every_profile() {
     let calls = world.docker.calls("web");
     assert_eq!(calls.last().unwrap(), "compose --profile * --progress json down", "{calls:#?}");
 }
+
+/// Profiles of the command line take the place of `COMPOSE_PROFILES`, so those have to be named as well.
+#[tokio::test]
+async fn profiles_of_the_environment_count_also_when_another_one_runs() {
+    const PROD: &str = "registry.test/web:1";
+    let world = World::new();
+    let of = |image: &str, profile: &str| json!({"image": image, "profiles": [profile]});
+    let app = world.app("web").service_with("web", of(PROD, "prod")).service_with("debug", of(DEBUG, "debug"));
+    let only = |name: &str, image, profile| json!({"name": "web", "services": {name: of(image, profile)}}).to_string();
+    app.file("prod.json", &only("web", PROD, "prod")).file("debug.json", &only("debug", DEBUG, "debug")).running();
+    // `COMPOSE_PROFILES=prod` in `.env`.
+    let config = r#"
+        case $args in
+            *--profile\ \** | *--profile\ debug\ --profile\ prod*) ;;
+            *--profile\ debug*) cat debug.json; exit ;;
+            *) cat prod.json; exit ;;
+        esac"#;
+    world.docker.on("web", "config", config);
+    world.engine.publish(PROD, "web new");
+    world.engine.publish(DEBUG, "debug new");
+    let restock = world.restock().await;
+    let status = restock.get("/api/apps/web/status").await.ok();
+    assert_eq!(status["services"].as_array().unwrap().len(), 2, "{status}");
+    let result = restock.post("/api/apps/web/update").await.ok();
+    let changed: Vec<_> = result["services"].as_array().unwrap().iter().map(|change| &change["service"]).collect();
+    assert_eq!(changed, ["debug", "web"], "{result}");
+    restock.post("/api/apps/web/up").await.ok();
+    let ups = world.docker.calls("web").into_iter().filter(|call| call.contains(" up "));
+    let ups: Vec<_> = ups.filter(|call| !call.contains("--profile debug --profile prod")).collect();
+    assert!(ups.is_empty(), "{ups:#?}");
+}
