@@ -8,6 +8,8 @@ use super::jobs::Running;
 use super::prove::{Patience, Unproven, prove};
 use super::relay::Relay;
 use super::resolve::redactor;
+use sha2::{Digest, Sha256};
+
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, Selection, pull_problem, readable};
@@ -363,7 +365,12 @@ fn path_component(name: &str) -> String {
     let letters: String =
         name.chars().map(|c| c.to_ascii_lowercase()).map(|c| if plain(c) || c == '-' { c } else { '-' }).collect();
     let trimmed = letters.trim_matches('-');
-    if trimmed.is_empty() { "x".into() } else { trimmed.to_owned() }
+    if trimmed == name {
+        return letters;
+    }
+    // `db_main`, `db.main` and `db-main` are three services.
+    let hash: String = Sha256::digest(name).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}{hash}", if trimmed.is_empty() { String::new() } else { format!("{trimmed}-") })
 }
 
 fn keep_tag(job: &str, n: usize) -> String {
@@ -373,6 +380,13 @@ fn keep_tag(job: &str, n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_differ_are_protected_under_names_that_differ() {
+        let names = ["db_main", "db.main", "db-main", "DB-main", "-db-main", "db--main"];
+        let kept: BTreeSet<_> = names.iter().map(|name| path_component(name)).collect();
+        assert_eq!((kept.len(), path_component("db-main").as_str()), (names.len(), "db-main"));
+    }
 
     #[test]
     fn protecting_names_are_valid_references() {
