@@ -92,7 +92,9 @@ fn updated(report: &Report) -> String {
 fn why(held: &HeldBack) -> String {
     let until = held.until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
     match held.reason {
-        HoldReason::RolledBack => "failed before, waits for another".into(),
+        HoldReason::Failed => "failed before, waits for another".into(),
+        HoldReason::Setup => "the app did not work with it, waits for a change".into(),
+        HoldReason::RolledBack => "rolled back, waits for another".into(),
         HoldReason::Skipped => "skipped, waits for another".into(),
         HoldReason::MinAge => {
             let since = held.since.map_or_else(|| "age unknown".into(), |since| format!("seen {}", time(since)));

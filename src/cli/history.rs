@@ -7,7 +7,7 @@ use super::HistoryArgs;
 use super::output::{failed, json, print, say, table};
 use super::words::{time, word};
 use crate::adapters::store::HistoryFilter;
-use crate::domain::job::Job;
+use crate::domain::job::{Job, Outcome};
 use crate::usecases::Restock;
 
 /// Shows what was done, newest first.
@@ -33,6 +33,9 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
     let mut rows = table(&["STARTED", "TARGET", "KIND", "OUTCOME", "CHANGES", ""]);
     for job in &jobs {
         let outcome = job.outcome.map(|outcome| word(&outcome)).unwrap_or_default();
+        let finished =
+            job.result.as_ref().is_some_and(|result| result.outcome == Outcome::Interrupted && result.updated);
+        let outcome = if finished { format!("{outcome}, updated") } else { outcome };
         let error = job.error.as_ref().map(|error| error.message.clone());
         let by = job.by.as_ref().map(|by| format!("by {by}"));
         rows.add_row([

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +21,9 @@ use crate::error::Error;
 use crate::usecases::freshness::Freshness;
 use crate::usecases::notify::{Notifying, Pace};
 use crate::usecases::{Limits, Parts, Restock};
+
+/// How long an engine that goes away in the middle of an update is waited for.
+const ENGINE_RETURN: Duration = Duration::from_secs(60);
 
 /// What is logged unless somebody says otherwise; see [`Settings::log`].
 const USUAL: &str = "info";
@@ -52,6 +56,7 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             settle: settings.settle,
             keep: settings.keep,
             cleanup: settings.cleanup,
+            engine_return: ENGINE_RETURN,
             pull_timeout: settings.pull_timeout,
             concurrency: settings.concurrency,
             window: settings.window.clone(),

@@ -14,7 +14,12 @@ use super::window::Window;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldReason {
-    /// It failed here and was taken back: it waits until the registry has another.
+    /// It failed here: it waits until the registry has another.
+    Failed,
+    /// The app did not work with it, for another reason than the image: it waits until the registry has another, or the
+    /// app is set up otherwise.
+    Setup,
+    /// Somebody went back from it: it waits until the registry has another.
     RolledBack,
     /// Somebody skipped it: it waits until the registry has another.
     Skipped,
@@ -22,6 +27,28 @@ pub enum HoldReason {
     MinAge,
     /// The maintenance window is closed.
     Window,
+}
+
+/// Why an image is remembered as one that schedules leave alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadCause {
+    /// It was started here and did not work.
+    Failed,
+    /// Something else of the app did not work when it was to be started.
+    Setup,
+    /// Somebody went back from it.
+    RolledBack,
+}
+
+impl From<BadCause> for HoldReason {
+    fn from(cause: BadCause) -> Self {
+        match cause {
+            BadCause::Failed => Self::Failed,
+            BadCause::Setup => Self::Setup,
+            BadCause::RolledBack => Self::RolledBack,
+        }
+    }
 }
 
 /// An image that is held back: why, since when, and until when as far as that can be told.
@@ -39,8 +66,8 @@ pub struct HeldBack {
 /// What is known of an image that could be applied.
 #[derive(Debug, Clone, Default)]
 pub struct Candidate {
-    /// When it failed here.
-    pub failed: Option<Timestamp>,
+    /// Why and since when it is known to be bad here.
+    pub bad: Option<(BadCause, Timestamp)>,
     /// When somebody skipped it.
     pub skipped: Option<Timestamp>,
     /// When the registry was first seen to have it.
@@ -53,8 +80,8 @@ impl Candidate {
     /// Whether it has to wait. What only another image ends is told before what time ends.
     pub fn held_back(&self, window: Option<&Window>, zone: &TimeZone, now: Timestamp) -> Option<HeldBack> {
         let held = |reason, since, until| Some(HeldBack { reason, since, until });
-        if self.failed.is_some() {
-            return held(HoldReason::RolledBack, self.failed, None);
+        if let Some((cause, since)) = self.bad {
+            return held(cause.into(), Some(since), None);
         }
         if self.skipped.is_some() {
             return held(HoldReason::Skipped, self.skipped, None);
@@ -87,10 +114,14 @@ mod tests {
         let reason = |candidate: &Candidate, now| {
             candidate.held_back(Some(&window), &zone, at(now)).map(|held| (held.reason, held.since, held.until))
         };
-        let mut candidate =
-            Candidate { failed: Some(at(1)), skipped: Some(at(2)), first_seen: Some(at(0)), min_age: Some(hour) };
-        assert_eq!(reason(&candidate, 100), Some((HoldReason::RolledBack, Some(at(1)), None)));
-        candidate.failed = None;
+        let mut candidate = Candidate {
+            bad: Some((BadCause::Failed, at(1))),
+            skipped: Some(at(2)),
+            first_seen: Some(at(0)),
+            min_age: Some(hour),
+        };
+        assert_eq!(reason(&candidate, 100), Some((HoldReason::Failed, Some(at(1)), None)));
+        candidate.bad = None;
         assert_eq!(reason(&candidate, 100), Some((HoldReason::Skipped, Some(at(2)), None)));
         candidate.skipped = None;
         assert_eq!(reason(&candidate, 100), Some((HoldReason::MinAge, Some(at(0)), Some(at(3600)))));

@@ -42,6 +42,9 @@ pub struct Before {
     pub version: Option<String>,
     /// At least one of its containers was up.
     pub running: bool,
+    /// The healthcheck of one of them said that it did not work.
+    #[serde(default)]
+    pub unhealthy: bool,
 }
 
 /// What is written down before a standalone container is replaced.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::app::ServiceName;
 use super::container::{Container, LocalImage};
 use super::image::{Digest, ImageId, ImageReference};
-use super::project::{Project, PullPolicy};
+use super::project::{Project, PullPolicy, Service};
 
 /// A service that runs another image than its reference means now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +39,10 @@ pub enum SkipReason {
     PullPolicy,
     /// The service has no container.
     Absent,
-    /// The reference means no image of this engine.
+    /// The reference means no image of this engine: build or pull it.
     ImageMissing,
+    /// The reference means an older image here, since another app or container was brought back to it.
+    MovedBack,
     /// The container was made from an image ID.
     ImageId,
     /// The image was made on this machine and is in no registry.
@@ -61,6 +63,49 @@ pub struct Skipped {
 pub struct Plan {
     pub changes: Vec<Change>,
     pub skipped: Vec<Skipped>,
+}
+
+impl Plan {
+    /// Leaves services alone, each for its reason.
+    pub fn leave_out(&mut self, services: &BTreeMap<ServiceName, SkipReason>) {
+        let is_in = |name: &ServiceName| !services.contains_key(name);
+        self.changes.retain(|change| is_in(&change.service));
+        let not_selected = |skipped: &Skipped| skipped.reason == SkipReason::NotSelected;
+        self.skipped.retain(|skipped| is_in(&skipped.service) || not_selected(skipped));
+        for (service, reason) in services {
+            if !self.skipped.iter().any(|skipped| skipped.service == *service) {
+                self.skipped.push(Skipped { service: service.clone(), reason: *reason });
+            }
+        }
+        self.skipped.sort_by(|a, b| a.service.cmp(&b.service));
+    }
+}
+
+/// The services that Compose must not touch, and why: it would fail on them, or move them to an older image.
+///
+/// `moved_back` are the references that a rollback has given their present meaning, in their complete form; `asked` the
+/// services whose registry has just confirmed what their reference means.
+pub fn unfit(
+    project: &Project,
+    containers: &[Container],
+    images: &BTreeMap<String, Option<LocalImage>>,
+    moved_back: &BTreeMap<String, ImageId>,
+    asked: &BTreeSet<ServiceName>,
+) -> BTreeMap<ServiceName, SkipReason> {
+    let running = by_service(containers);
+    let one_shots = project.one_shots();
+    let reason = |name: &ServiceName, service: &Service| match (running.get(name), images.get(&service.image)) {
+        (None, _) if !one_shots.contains(name) => None,
+        (_, None | Some(None)) => Some(SkipReason::ImageMissing),
+        (Some(replicas), Some(Some(local))) => {
+            let reference = service.image.parse::<ImageReference>().ok()?.canonical();
+            let older = moved_back.get(&reference) == Some(&local.id) && !asked.contains(name);
+            let moves = replicas.iter().any(|replica| !runs(replica, local, service.platform.as_deref()));
+            (older && moves).then_some(SkipReason::MovedBack)
+        }
+        (None, Some(Some(_))) => None,
+    };
+    project.services.iter().filter_map(|(name, service)| Some((name.clone(), reason(name, service)?))).collect()
 }
 
 /// The containers of a project by service; those of `docker compose run` are not among them.
@@ -187,7 +232,7 @@ mod tests {
     use super::*;
     use crate::domain::app::ProjectName;
     use crate::domain::container::{ComposeLabels, PlatformManifest};
-    use crate::domain::project::{AppSettings, Service};
+    use crate::domain::project::AppSettings;
 
     fn digest(n: u8) -> Digest {
         format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().expect("a digest")
@@ -221,6 +266,7 @@ mod tests {
         let service = |image: &str, pull_policy| Service {
             image: image.into(),
             pull_policy,
+            keeps_local: false,
             platform: None,
             profiles: vec![],
             waits_for_completion_of: BTreeSet::new(),

@@ -53,6 +53,8 @@ pub struct Service {
     /// The image reference as the file resolves it; the implicit name for services that are only built.
     pub image: String,
     pub pull_policy: PullPolicy,
+    /// `pull_policy: missing`: a pull does not ask for an image that is here.
+    pub keeps_local: bool,
     /// `platform:` of the service.
     pub platform: Option<String>,
     pub profiles: Vec<String>,
@@ -121,6 +123,7 @@ mod tests {
         Service {
             image: "x".into(),
             pull_policy: PullPolicy::Asks,
+            keeps_local: false,
             platform: None,
             profiles: Vec::new(),
             waits_for_completion_of: BTreeSet::new(),

@@ -44,7 +44,8 @@ impl ExpectedImage {
         Self { id: image.id.clone(), manifest: None }
     }
 
-    fn is_run_by(&self, vitals: &Vitals) -> bool {
+    /// Whether a container runs it.
+    pub fn is_run_by(&self, vitals: &Vitals) -> bool {
         vitals.image_id == self.id || (self.manifest.is_some() && vitals.manifest == self.manifest)
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::context::Restock;
 use super::ending::Later;
+use super::evidence::Evidence;
 use super::jobs::Running;
 use super::prove::{Patience, Unproven, prove};
 use super::relay::Relay;
@@ -18,15 +20,13 @@ use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
 use crate::domain::evidence::FailedContainer;
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{RecreateReason, Recreated, Step};
+use crate::domain::job::{Recreated, Step};
 use crate::domain::journal::Journal;
-use crate::domain::plan::{Change, by_service};
+use crate::domain::plan::Change;
 use crate::domain::project::AppSettings;
 use crate::domain::proof::{Expectation, ExpectedImage};
 use crate::error::Error;
 
-/// How long an engine that goes away in the middle of an update is waited for: it may be restarting itself.
-const ENGINE_RETURN: Duration = Duration::from_secs(60);
 const ENGINE_POLL: Duration = Duration::from_millis(500);
 
 /// Names that keep old images from being pruned; nothing else lives below it.
@@ -54,6 +54,8 @@ pub struct NotApplied {
     pub later: Option<Later>,
     /// The containers that did not work.
     pub containers: Vec<FailedContainer>,
+    /// It speaks against the images, and not only against how the app is set up.
+    pub against_images: bool,
 }
 
 /// Which image each service is to run.
@@ -62,7 +64,18 @@ pub type Targets = BTreeMap<ServiceName, ExpectedImage>;
 impl NotApplied {
     /// A failure that no service and no command can be blamed for.
     pub fn because(reason: impl ToString) -> Self {
-        Self { service: None, reason: reason.to_string(), command: None, later: None, containers: Vec::new() }
+        Self {
+            service: None,
+            reason: reason.to_string(),
+            command: None,
+            later: None,
+            containers: Vec::new(),
+            against_images: false,
+        }
+    }
+
+    fn with(self, evidence: Evidence) -> Self {
+        Self { containers: evidence.containers, against_images: evidence.against_images, ..self }
     }
 
     /// Adds to `error` which service failed, what its command said, and what is left of its containers.
@@ -128,14 +141,21 @@ impl<'a> Work<'a> {
 
     /// [`Self::apply_once`], and once more when the engine went away meanwhile and has come back: that is no fault of
     /// the images.
-    pub async fn apply(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
-        let reason = match self.apply_once(before, targets).await {
+    ///
+    /// Besides `targets`, the services `also` have to work.
+    pub async fn apply(
+        &self,
+        before: &[Container],
+        targets: &Targets,
+        also: &BTreeSet<ServiceName>,
+    ) -> Result<Vec<Recreated>, NotApplied> {
+        let reason = match self.apply_once(before, targets, also).await {
             Err(reason) if reason.later.is_none() && self.engine_went_away(&reason).await => reason,
             other => return other,
         };
         self.running.warn("the engine went away in the middle; it is waited for");
         let engine = &self.running.restock.engine;
-        let until = Instant::now() + ENGINE_RETURN;
+        let until = Instant::now() + self.running.restock.limits.engine_return;
         while engine.info().await.is_err() {
             if Instant::now() >= until {
                 return Err(NotApplied { later: Some(Later::EngineGone), ..reason });
@@ -144,7 +164,7 @@ impl<'a> Work<'a> {
         }
         let found = engine.project_containers(&self.journal.project).await.map_err(NotApplied::because)?;
         super::settle::clean_leftovers(engine, &found).await.map_err(NotApplied::because)?;
-        self.apply_once(before, targets).await
+        self.apply_once(before, targets, also).await
     }
 
     async fn engine_went_away(&self, reason: &NotApplied) -> bool {
@@ -158,25 +178,31 @@ impl<'a> Work<'a> {
     /// Runs Compose so that containers follow the images their references mean now, and proves `targets`.
     ///
     /// Gives the services that Compose recreated or restarted although their image is the same.
-    async fn apply_once(&self, before: &[Container], targets: &Targets) -> Result<Vec<Recreated>, NotApplied> {
+    async fn apply_once(
+        &self,
+        before: &[Container],
+        targets: &Targets,
+        also: &BTreeSet<ServiceName>,
+    ) -> Result<Vec<Recreated>, NotApplied> {
         let touched = match self.follow(targets).await {
             Ok(touched) => touched,
             Err(reason) => {
-                let containers = self.evidence(&self.expectations(targets, &[]), None).await;
-                return Err(NotApplied { containers, ..reason });
+                let expected = self.expectations(targets, also);
+                return Err(reason.with(self.evidence(&expected, None).await));
             }
         };
         self.begin_proof().await;
         let engine = &self.running.restock.engine;
         let after = engine.project_containers(&self.journal.project).await.map_err(NotApplied::because)?;
         let recreated = self.also_touched(before, &after, &touched, targets);
-        let expected = self.expectations(targets, &recreated);
+        let others = recreated.iter().map(|recreated| &recreated.service).chain(also).cloned().collect();
+        let expected = self.expectations(targets, &others);
         let proven = prove(engine, &self.journal.project, &expected, self.patience).await;
         let after = match proven {
             Ok(after) => after,
             Err(unproven) => {
-                let containers = self.evidence(&expected, Some(&unproven.service)).await;
-                return Err(NotApplied { containers, ..self.not_proven(unproven) });
+                let evidence = self.evidence(&expected, Some(&unproven.service)).await;
+                return Err(self.not_proven(unproven).with(evidence));
             }
         };
         Ok(self.also_touched(before, &after, &touched, targets))
@@ -253,9 +279,8 @@ impl<'a> Work<'a> {
         (selection(up), selection(create))
     }
 
-    fn expectations(&self, targets: &Targets, recreated: &[Recreated]) -> BTreeMap<ServiceName, Expectation> {
+    fn expectations(&self, targets: &Targets, others: &BTreeSet<ServiceName>) -> BTreeMap<ServiceName, Expectation> {
         let one_shots = self.model.project.one_shots();
-        let others = recreated.iter().map(|recreated| &recreated.service);
         let services: BTreeSet<_> = targets.keys().chain(others).collect();
         let expectation = |service: &ServiceName| Expectation {
             image: targets.get(service).cloned(),
@@ -263,32 +288,6 @@ impl<'a> Work<'a> {
             completes: one_shots.contains(service),
         };
         services.into_iter().map(|service| (service.clone(), expectation(service))).collect()
-    }
-
-    /// Services that Compose recreated or restarted although their image is the same.
-    fn also_touched(
-        &self,
-        before: &[Container],
-        after: &[Container],
-        touched: &BTreeSet<String>,
-        targets: &Targets,
-    ) -> Vec<Recreated> {
-        let old: BTreeSet<_> = before.iter().map(|container| container.id.as_str()).collect();
-        let changed: BTreeSet<_> = targets.keys().cloned().collect();
-        let dependents = self.model.project.with_dependents(&changed);
-        let mut recreated = Vec::new();
-        for (service, replicas) in by_service(after) {
-            let was_up = self.journal.before.get(service).is_some_and(|before| before.running);
-            let fresh = replicas.iter().any(|replica| !old.contains(replica.id.as_str()));
-            let restarted = was_up && replicas.iter().any(|replica| touched.contains(&replica.name));
-            if changed.contains(service) || !(fresh || restarted) {
-                continue;
-            }
-            let by_dependency = dependents.contains(service) || !fresh;
-            let reason = if by_dependency { RecreateReason::Dependency } else { RecreateReason::Config };
-            recreated.push(Recreated { service: service.clone(), reason });
-        }
-        recreated
     }
 
     /// Gives the references their old images back, runs Compose again, and proves it.
@@ -300,7 +299,7 @@ impl<'a> Work<'a> {
         let mut lost = None;
         for change in &self.journal.changes {
             let Some(old) = change.from.first() else { continue };
-            match restore(engine, old, &change.reference).await {
+            match restore(&self.running.restock, old, &change.reference).await {
                 Ok(image) => {
                     targets.insert(change.service.clone(), image);
                 }
@@ -318,7 +317,7 @@ impl<'a> Work<'a> {
         }
         let before = engine.project_containers(&self.journal.project).await.unwrap_or_default();
         super::settle::clean_leftovers(engine, &before).await.map_err(NotApplied::because)?;
-        self.apply(&before, &targets).await?;
+        self.apply(&before, &targets, &self.disturbed(&before)).await?;
         lost.map_or(Ok(()), Err)
     }
 
@@ -329,20 +328,25 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Makes `reference` mean `image` again. A reference with a digest cannot be moved.
-pub async fn retag(engine: &Engine, image: &ImageId, reference: &str) -> Result<(), String> {
+/// Makes `reference` mean `image` again, and remembers that for those who follow it as well and may be further on. A
+/// reference with a digest cannot be moved.
+pub async fn retag(restock: &Restock, image: &ImageId, reference: &str) -> Result<(), String> {
     let parsed: ImageReference = reference.parse().map_err(|error| format!("`{reference}`: {error}"))?;
     if parsed.digest().is_some() {
         return Err(format!("`{reference}` is pinned by its digest: edit the Compose file to go back"));
     }
     let tag = parsed.effective_tag().unwrap_or_default();
-    engine.tag(image, &parsed.repository(), tag).await.map_err(|error| error.to_string())
+    // Before it is done: until then the note means nothing.
+    if let Err(error) = restock.store.note_moved_back(&parsed.canonical(), image).await {
+        tracing::error!(%error, "it could not be noted that {reference} is moved back");
+    }
+    restock.engine.tag(image, &parsed.repository(), tag).await.map_err(|error| error.to_string())
 }
 
 /// Makes `reference` mean `image` again, and tells what the proof is to expect.
-async fn restore(engine: &Engine, image: &ImageId, reference: &str) -> Result<ExpectedImage, String> {
-    retag(engine, image, reference).await?;
-    identity(engine, image).await
+async fn restore(restock: &Restock, image: &ImageId, reference: &str) -> Result<ExpectedImage, String> {
+    retag(restock, image, reference).await?;
+    identity(&restock.engine, image).await
 }
 
 async fn identity(engine: &Engine, image: &ImageId) -> Result<ExpectedImage, String> {

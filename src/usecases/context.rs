@@ -39,6 +39,8 @@ pub struct Limits {
     pub keep: Duration,
     /// Remove the images of before an update when they are no longer kept.
     pub cleanup: bool,
+    /// How long an engine that goes away in the middle of an update is waited for: it may be restarting itself.
+    pub engine_return: Duration,
     /// How long one pull may take.
     pub pull_timeout: Duration,
     /// How many apps are worked on at once.

@@ -6,6 +6,7 @@ use super::context::Restock;
 use super::jobs::Running;
 use crate::adapters::store::BadImage;
 use crate::domain::app::ServiceName;
+use crate::domain::hold::BadCause;
 use crate::domain::image::ImageId;
 use crate::domain::job::{JobResult, Outcome, ServiceChange, Step};
 use crate::error::{Attempt, Error, Kind};
@@ -77,9 +78,33 @@ impl Running {
         }
     }
 
-    /// Remembers the new image of a change as one that schedules leave alone.
+    /// Remembers the new image of a change as one that did not work.
     pub(super) async fn remember_bad(
         &self,
+        owner: &str,
+        service: &ServiceName,
+        reference: &str,
+        image: &ImageId,
+        digests: Vec<String>,
+    ) {
+        self.remember_as(BadCause::Failed, owner, service, reference, image, digests).await;
+    }
+
+    /// Remembers an image that somebody goes back from.
+    pub(super) async fn remember_left(
+        &self,
+        owner: &str,
+        service: &ServiceName,
+        reference: &str,
+        image: &ImageId,
+        digests: Vec<String>,
+    ) {
+        self.remember_as(BadCause::RolledBack, owner, service, reference, image, digests).await;
+    }
+
+    async fn remember_as(
+        &self,
+        cause: BadCause,
         owner: &str,
         service: &ServiceName,
         reference: &str,
@@ -94,9 +119,23 @@ impl Running {
             digests,
             job: self.handle.id.clone(),
             since: jiff::Timestamp::now(),
+            cause,
+            config: None,
         };
-        if let Err(error) = self.restock.store.remember_bad(&bad).await {
+        self.remember(&bad).await;
+    }
+
+    /// Remembers an image as one that schedules leave alone.
+    pub(super) async fn remember(&self, bad: &BadImage) {
+        if let Err(error) = self.restock.store.remember_bad(bad).await {
             tracing::error!(%error, "the bad image could not be remembered; a schedule may try it again");
+        }
+    }
+
+    /// Forgets what this job has remembered: the version that was to be left runs on.
+    pub(super) async fn forget_left(&self) {
+        if let Err(error) = self.restock.store.forget_bad_of(&self.handle.id).await {
+            tracing::error!(%error, "an image that runs on is still remembered as one that was left");
         }
     }
 

@@ -15,6 +15,14 @@ use crate::domain::proof::{Expectation, Verdict, judge};
 /// Of how many containers evidence is kept.
 const CONTAINERS: usize = 10;
 
+/// What was found after a failure.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    pub containers: Vec<FailedContainer>,
+    /// A container was started from an image it was to run, and did not work: that speaks against the image.
+    pub against_images: bool,
+}
+
 impl Work<'_> {
     /// Looks at the containers of the services that had to prove themselves, and keeps what is left of those that do
     /// not work; `blamed` is the service that failed, whose container may run again by now.
@@ -24,27 +32,31 @@ impl Work<'_> {
         &self,
         expected: &BTreeMap<ServiceName, Expectation>,
         blamed: Option<&ServiceName>,
-    ) -> Vec<FailedContainer> {
+    ) -> Evidence {
         let engine = &self.running.restock.engine;
-        let Ok(containers) = engine.project_containers(&self.journal.project).await else { return Vec::new() };
+        let mut evidence = Evidence::default();
+        let Ok(containers) = engine.project_containers(&self.journal.project).await else { return evidence };
         let services = by_service(&containers);
-        let mut kept = Vec::new();
         for (service, expectation) in expected {
             let mut looked_at = Vec::new();
             for container in services.get(service).into_iter().flatten() {
-                if let Ok(Some(autopsy)) = engine.autopsy(&container.id).await {
+                // One that never got the image it was to run has nothing to do with it.
+                if let Ok(Some(autopsy)) = engine.autopsy(&container.id).await
+                    && expectation.image.as_ref().is_none_or(|image| image.is_run_by(&autopsy.vitals))
+                {
                     looked_at.push((*container, autopsy));
                 }
             }
             let fails = |(_, autopsy): &(&Container, Autopsy)| !works(autopsy, expectation);
             let all = blamed == Some(service) && !looked_at.iter().any(fails);
             for (container, autopsy) in looked_at.into_iter().filter(|looked_at| all || fails(looked_at)) {
-                if kept.len() < CONTAINERS {
-                    kept.push(keep(engine, service, container, autopsy, &self.redactor).await);
+                evidence.against_images |= expectation.image.is_some() && autopsy.vitals.started_at.is_some();
+                if evidence.containers.len() < CONTAINERS {
+                    evidence.containers.push(keep(engine, service, container, autopsy, &self.redactor).await);
                 }
             }
         }
-        kept
+        evidence
     }
 }
 

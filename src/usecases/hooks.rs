@@ -14,24 +14,34 @@ use crate::error::{Attempt, Error, Kind};
 impl Work<'_> {
     /// Runs what comes before an update, in the containers as they are.
     ///
+    /// Nothing of an app that is stopped as a whole can run them; gives a sentence that says so.
+    ///
     /// # Errors
     /// The first that fails: nothing has been touched, and nothing may be.
-    pub async fn hooks_before(&self, hooks: &[Hook]) -> Result<(), Error> {
+    pub async fn hooks_before(&self, hooks: &[Hook]) -> Result<Option<String>, Error> {
         if hooks.is_empty() {
-            return Ok(());
+            return Ok(None);
+        }
+        if self.journal.running().is_empty() {
+            let skipped = "the `before` hooks were not run: the app is stopped";
+            self.running.warn(skipped);
+            return Ok(Some(skipped.into()));
         }
         self.running.step(Step::HooksBefore).await?;
         for hook in hooks {
             let ran = self.run_hook(hook, "before", self.running.handle.cancelled()).await;
             ran.map_err(|error| self.stopped(hook, &error))?;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Runs what comes after an update that works, and gives a sentence for each that failed: the update stays.
     pub async fn hooks_after(&self, hooks: &[Hook]) -> Vec<String> {
         if hooks.is_empty() {
             return Vec::new();
+        }
+        if self.journal.running().is_empty() {
+            return vec!["the `after` hooks were not run: the app is stopped".into()];
         }
         if let Err(error) = self.running.step(Step::HooksAfter).await {
             tracing::error!(%error, "the step could not be written down; the hooks run all the same");

@@ -27,9 +27,11 @@ pub mod update_app;
 pub mod update_container;
 
 mod apply;
+mod difference;
 mod ending;
 mod evidence;
 mod fetch;
+mod left_out;
 mod old_images;
 mod prove;
 mod pull;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::apply::KEEP;
 use super::context::Restock;
 use crate::adapters::engine::EngineError;
+use crate::adapters::store::StoreError;
 use crate::domain::image::ImageId;
+use crate::domain::job::Kind;
 
 impl Restock {
     /// Takes away protecting names that are older than `keep`, and, where that is asked for, the images behind them that
@@ -15,8 +17,13 @@ impl Restock {
             Ok(names) => names,
             Err(error) => return tracing::warn!(%error, "protecting tags could not be listed"),
         };
+        // After the list: what has been protected since is not in it.
+        let in_use = match self.jobs_in_use().await {
+            Ok(in_use) => in_use,
+            Err(error) => return tracing::warn!(%error, "the jobs that protect images could not be read"),
+        };
         let mut old = BTreeSet::new();
-        for (name, image) in names.into_iter().filter(|(name, _)| self.is_expired(name)) {
+        for (name, image) in names.into_iter().filter(|(name, _)| self.is_expired(name, &in_use)) {
             match self.engine.untag(&name).await {
                 Ok(()) => {
                     tracing::info!(image = name, "an old image is no longer protected");
@@ -35,10 +42,26 @@ impl Restock {
         }
     }
 
+    /// The jobs that have not ended, and the updates that rollbacks among them go back over: whatever a clock says, their
+    /// images may be needed any moment.
+    async fn jobs_in_use(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut in_use = BTreeSet::new();
+        for job in self.store.running().await? {
+            if let (Kind::Rollback, Ok(app)) = (job.kind, job.target.name().parse())
+                && let Ok(Some((update, _))) = self.store.last_update(&app).await
+            {
+                in_use.insert(update.id.to_string());
+            }
+            in_use.insert(job.id.to_string());
+        }
+        Ok(in_use)
+    }
+
     /// The last part of a protecting name is the job that made it, and a job's ID begins with its time.
-    fn is_expired(&self, name: &str) -> bool {
+    fn is_expired(&self, name: &str, in_use: &BTreeSet<String>) -> bool {
         let job = name.rsplit(':').next().and_then(|tag| tag.split('-').next()?.parse::<ulid::Ulid>().ok());
-        job.is_some_and(|job| job.datetime().elapsed().is_ok_and(|age| age > self.limits.keep))
+        job.filter(|job| !in_use.contains(&job.to_string()))
+            .is_some_and(|job| job.datetime().elapsed().is_ok_and(|age| age > self.limits.keep))
     }
 
     async fn remove_unused(&self, image: &ImageId) -> Result<(), EngineError> {

@@ -186,7 +186,7 @@ async fn take_back(running: &Running, journal: &mut ContainerJournal) -> Result<
             dismiss(engine, &container.id, journal).await.map_err(text)?;
         }
     }
-    let moved_back = retag(engine, &journal.old_image, &journal.reference).await;
+    let moved_back = retag(&running.restock, &journal.old_image, &journal.reference).await;
     let id = match engine.inspect(&journal.old_id).await {
         Ok(old) => {
             if let Err(reason) = moved_back {

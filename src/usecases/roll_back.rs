@@ -9,8 +9,9 @@ use super::context::Restock;
 use super::ending::unsettled;
 use super::jobs::{Running, Ticket};
 use super::left_behind::names_by_id;
+use super::left_out::check_followers;
 use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of};
-use super::update_app::{before, ensure_volumes, remember_bad, service_changes, settings};
+use super::update_app::{before, ensure_volumes, service_changes, settings};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, ProjectCall};
 use crate::domain::app::ServiceName;
@@ -53,6 +54,10 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     let current = changes.iter().flat_map(|change| &change.from).map(ToString::to_string);
     let current = restock.engine.images(current.collect::<BTreeSet<_>>()).await?;
     let changed: BTreeSet<_> = changes.iter().map(|change| change.service.clone()).collect();
+    let meanings = restock.images_of(&model.project, &containers).await?;
+    let mut left_out = restock.left_out(&model.project, &containers, &meanings, &changed).await?;
+    left_out.retain(|service, _| !changed.contains(service));
+    check_followers(app, &model.project, &containers, &changed, &left_out)?;
     let journal = Journal {
         project: model.project.name.clone(),
         before: before(&model.project, &containers, &current, &restock.engine.digests().await?),
@@ -66,11 +71,11 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     };
     let work = Work::new(running, app, compose, call, model, journal, &settings);
     let mut warnings = work.begin().await?;
+    // From its beginning: whoever finishes it finds it done.
+    remember_left(running, app, &work.journal).await;
     let services = service_changes(&work.journal);
     match carry_out(&work, &containers).await {
         Ok(recreated) => {
-            // Schedules leave alone what somebody has gone back from; a manual update moves on to it.
-            remember_bad(running, app, &last).await;
             drop(images);
             warnings.push(DATA.into());
             warnings.extend(restock.take_along(names_by_id(&containers)).await);
@@ -84,7 +89,10 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
                 Err(NotApplied { later: Some(later), .. }) => {
                     return Err(unsettled(app.name.as_str(), later).app(&app.name));
                 }
-                Ok(()) => "what ran before runs again".to_owned(),
+                Ok(()) => {
+                    running.forget_left().await;
+                    "what ran before runs again".to_owned()
+                }
                 Err(second) => format!("what ran before could not be brought back either: {}", second.reason),
             };
             drop(images);
@@ -97,13 +105,22 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     }
 }
 
+/// Remembers what somebody goes back from: schedules leave it alone, a manual update moves on to it.
+pub(super) async fn remember_left(running: &Running, app: &AppDir, journal: &Journal) {
+    for change in &journal.changes {
+        let Some(left) = change.from.first() else { continue };
+        let digests = journal.before.get(&change.service).map(|before| before.digests.clone()).unwrap_or_default();
+        running.remember_left(app.name.as_str(), &change.service, &change.reference, left, digests).await;
+    }
+}
+
 /// Lets the references mean the former images again, and the containers follow.
 async fn carry_out(work: &Work<'_>, containers: &[Container]) -> Result<Vec<Recreated>, NotApplied> {
     for change in &work.journal.changes {
-        let moved = retag(&work.running.restock.engine, &change.to, &change.reference).await;
+        let moved = retag(&work.running.restock, &change.to, &change.reference).await;
         moved.map_err(|reason| NotApplied { service: Some(change.service.clone()), ..NotApplied::because(reason) })?;
     }
-    work.apply(containers, &work.targets()).await
+    work.apply(containers, &work.targets(), &BTreeSet::new()).await
 }
 
 /// Every service of the last update that does not already run its former image, and that image present.

@@ -1,23 +1,28 @@
 //! Brings an app in order whose job lost its process in the middle: a crash, a power cut, a kill.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::apply::{NotApplied, Work};
 use super::context::Restock;
-use super::ending::unsettled;
+use super::ending::{UNSETTLED, unsettled};
 use super::jobs::Running;
+use super::left_out::without;
 use super::replace::settle_container;
 use super::resolve::{canonical_references, check_directory, config, containers_of};
+use super::roll_back::remember_left;
 use super::update_app::{give_up, remember_bad, service_changes, settings};
 use super::update_unit::settle_unit;
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::ProjectCall;
 use crate::adapters::engine::{Engine, EngineError};
+use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::hook::Hook;
 use crate::domain::job::{Job, JobResult, Kind, State, Step};
 use crate::domain::journal::{Journal, StandaloneJournal};
+use crate::domain::project::Project;
 use crate::error::{Error, Kind as ErrorKind};
 
 /// Compose names a replacement `<12 hex>_<name>` until the original is gone.
@@ -120,7 +125,7 @@ async fn settle_app(
     was: &Job,
     step: Step,
     app: &AppDir,
-    journal: Journal,
+    mut journal: Journal,
     started: Instant,
 ) -> Result<JobResult, Error> {
     let restock = &running.restock;
@@ -133,14 +138,38 @@ async fn settle_app(
     clean_leftovers(&restock.engine, &containers).await?;
     let settings = settings(&model, app)?;
     let replaced = journal.containers.clone();
+    let resumed = journal.resumed;
+    journal.selected = still_selected(restock, &model.project, &containers, &mut journal).await?;
     let mut work = Work::new(running, app, compose, call, model, journal, &settings);
     let ended = finish_or_take_back(&mut work, was, step, &settings.hooks.after, started).await;
+    if ended.as_ref().is_err_and(|error| error.code == UNSETTLED || error.may_pass()) {
+        // It goes on later: nobody has died.
+        work.journal.resumed = resumed;
+        let step = running.handle.job().step.unwrap_or(step);
+        if let Err(error) = restock.store.write_journal(&running.handle.id, step, &work.journal).await {
+            tracing::error!(%error, "it could not be noted that the attempt is only put off");
+        }
+    }
     drop(locks);
     let left_behind = restock.take_along(replaced).await;
     ended.map(|mut result| {
         result.warnings.extend(left_behind);
         result
     })
+}
+
+/// What the job was about, without what would fail or be moved to an older image by now.
+async fn still_selected(
+    restock: &Restock,
+    project: &Project,
+    containers: &[Container],
+    journal: &mut Journal,
+) -> Result<Option<BTreeSet<ServiceName>>, Error> {
+    let targets = journal.changes.iter().map(|change| change.service.clone()).collect();
+    let images = restock.images_of(project, containers).await?;
+    let mut left_out = restock.left_out(project, containers, &images, &targets).await?;
+    left_out.retain(|service, _| !targets.contains(service));
+    Ok(without(project, journal.selected.take(), &left_out))
 }
 
 async fn finish_or_take_back(
@@ -153,15 +182,21 @@ async fn finish_or_take_back(
     let (running, app) = (work.running, work.app);
     let restock = &running.restock;
     let mut warnings = work.protect().await?;
+    if was.kind == Kind::Rollback {
+        remember_left(running, app, &work.journal).await;
+    }
     if step != Step::RollBack {
         let before = restock.engine.project_containers(&work.journal.project).await?;
         // What ended the first process, and then the one that went on with it, may be the new image.
         let again = std::mem::replace(&mut work.journal.resumed, true) && was.kind == Kind::Update;
         restock.store.write_journal(&running.handle.id, step, &work.journal).await?;
         let finished = if again && work.journal.rollback {
-            Err(NotApplied::because("Restock has ended twice in the middle of it"))
+            Err(NotApplied {
+                against_images: true,
+                ..NotApplied::because("Restock has ended twice in the middle of it")
+            })
         } else {
-            work.apply(&before, &work.targets()).await
+            work.apply(&before, &work.targets(), &BTreeSet::new()).await
         };
         match finished {
             Ok(_) => {
@@ -179,15 +214,22 @@ async fn finish_or_take_back(
             Err(reason) if !work.journal.rollback => {
                 return Err(give_up(work, reason, service_changes(&work.journal)).await);
             }
-            Err(reason) => running.warn(&format!("it could not be finished, it is taken back: {}", reason.reason)),
-        }
-        if was.kind == Kind::Update {
-            remember_bad(running, app, &work.journal).await;
+            Err(reason) => {
+                running.warn(&format!("it could not be finished, it is taken back: {}", reason.reason));
+                if was.kind == Kind::Update {
+                    remember_bad(work, reason.against_images).await;
+                }
+            }
         }
         running.begin_rollback().await;
     }
     match work.take_back().await {
-        Ok(()) => Ok(running.interrupted(Vec::new(), "what was begun has been taken back", started)),
+        Ok(()) => {
+            if was.kind == Kind::Rollback {
+                running.forget_left().await;
+            }
+            Ok(running.interrupted(Vec::new(), "what was begun has been taken back", started))
+        }
         Err(NotApplied { later: Some(later), .. }) => Err(unsettled(app.name.as_str(), later)),
         Err(reason) => {
             let message = format!("the interrupted job on `{}` could not be taken back: {}", app.name, reason.reason);

@@ -10,11 +10,14 @@ use super::ending::{Ended, unsettled};
 use super::fetch::{Fetched, fetch};
 use super::jobs::{Running, Ticket};
 use super::left_behind::names_by_id;
+use super::left_out::{add_what_is_not_due, asked, check_followers, without};
 use super::resolve::{check_containers, containers_of, of_directory};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, Model};
+use crate::adapters::store::BadImage;
 use crate::domain::app::ServiceName;
-use crate::domain::container::{Container, LocalImage};
+use crate::domain::container::{Container, Health, LocalImage};
+use crate::domain::hold::BadCause;
 use crate::domain::image::ImageId;
 use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, Recreated, ServiceChange, Step};
 use crate::domain::journal::{Before, Journal};
@@ -38,6 +41,8 @@ pub struct UpdateOptions {
 pub struct Prepared {
     /// The services whose registry has a newer image; the others are not pulled.
     pub newer: BTreeSet<ServiceName>,
+    /// The services that are to be changed: those, and the ones that follow what is here.
+    pub due: BTreeSet<ServiceName>,
     /// The images that were pulled, by the complete form of their references.
     pub pulled: Arc<BTreeMap<String, ImageId>>,
     /// `repository@digest` of each image before anything was pulled.
@@ -62,18 +67,22 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     check_containers(restock, app, &of_directory(app, &everything))?;
 
     running.step(Step::Pull).await?;
-    let (fetched, locks) = fetch(running, app, &compose, options, &everything).await?;
+    let (mut fetched, locks) = fetch(running, app, &compose, options, &everything).await?;
     // The pull may have taken long: somebody may have stopped or paused something meanwhile.
     let containers = containers_of(&fetched.model.project, &restock.engine.containers().await?);
     check_containers(restock, app, &containers)?;
 
     running.step(Step::Plan).await?;
     let project = &fetched.model.project;
-    let references = by_service(&containers).into_keys().filter_map(|name| project.services.get(name));
-    let images =
-        restock.engine.images(references.map(|service| service.image.clone()).collect::<BTreeSet<_>>()).await?;
+    let images = restock.images_of(project, &containers).await?;
     restock.freshness.learn_pulled(&images);
-    let plan = plan(project, &containers, &images, fetched.selected.as_ref());
+    let mut plan = plan(project, &containers, &images, fetched.selected.as_ref());
+    let mut left_out = restock.left_out(project, &containers, &images, &asked(project, options)).await?;
+    add_what_is_not_due(&mut left_out, &plan, options);
+    plan.leave_out(&left_out);
+    let due = plan.changes.iter().map(|change| change.service.clone()).collect();
+    check_followers(app, project, &containers, &due, &left_out)?;
+    fetched.selected = without(project, fetched.selected, &left_out);
     if plan.changes.is_empty() {
         let outcome = if containers.is_empty() { Outcome::Pulled } else { Outcome::Unchanged };
         let ended = JobResult::of(running.handle.id.clone(), outcome, started.elapsed());
@@ -121,16 +130,18 @@ async fn change(
         resumed: false,
     };
     let work = Work::new(running, app, compose, fetched.call, fetched.model, journal, &settings);
-    work.hooks_before(&settings.hooks.before).await?;
+    let skipped = work.hooks_before(&settings.hooks.before).await?;
     let mut warnings = work.begin().await?;
-    let applied = work.apply(containers, &work.targets()).await;
+    warnings.extend(skipped);
+    let applied = work.apply(containers, &work.targets(), &BTreeSet::new()).await;
     let services = service_changes(&work.journal);
     match applied {
         Ok(recreated) => {
             for change in &work.journal.changes {
                 restock.forget_bad(app.name.as_str(), &change.service).await;
             }
-            restock.forget_old_images().await;
+            warnings.extend(work.unproven());
+            warnings.extend(work.lost_replicas(containers).await);
             warnings.extend(work.hooks_after(&settings.hooks.after).await);
             Ok(Changed { services, recreated, warnings })
         }
@@ -145,7 +156,7 @@ pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<S
     if let Some(later) = reason.later {
         return unsettled(app.as_str(), later).app(app);
     }
-    remember_bad(running, work.app, &work.journal).await;
+    remember_bad(work, reason.against_images).await;
     let ended = if work.journal.rollback {
         running.warn(&format!("the update failed, the previous images are brought back: {}", reason.reason));
         running.begin_rollback().await;
@@ -164,15 +175,31 @@ pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<S
             "look at the containers with `docker compose ps -a` and at their logs; the old images are kept under restock.local/keep"
         }
     };
-    let error = ended.error(app.as_str(), &reason.reason, services).hint(hint);
+    let said = format!("{}{}", reason.reason, work.ailing_before());
+    let error = ended.error(app.as_str(), &said, services).hint(hint);
     reason.blame(error, &work.redactor).app(app)
 }
 
-/// Remembers the new images of a journal as ones that schedules leave alone.
-pub(super) async fn remember_bad(running: &Running, app: &AppDir, journal: &Journal) {
-    for change in &journal.changes {
-        let digests = change.to_digests.clone();
-        running.remember_bad(app.name.as_str(), &change.service, &change.reference, &change.to, digests).await;
+/// Remembers the new images of a failed update as ones that schedules leave alone: because of themselves, or only for as
+/// long as the app is set up as it is now.
+pub(super) async fn remember_bad(work: &Work<'_>, against_images: bool) {
+    let (cause, config) = match against_images {
+        true => (BadCause::Failed, None),
+        false => (BadCause::Setup, Some(work.model.fingerprint.clone())),
+    };
+    for change in &work.journal.changes {
+        let bad = BadImage {
+            owner: work.app.name.to_string(),
+            service: change.service.clone(),
+            reference: change.reference.clone(),
+            image_id: change.to.clone(),
+            digests: change.to_digests.clone(),
+            job: work.running.handle.id.clone(),
+            since: jiff::Timestamp::now(),
+            cause,
+            config: config.clone(),
+        };
+        work.running.remember(&bad).await;
     }
 }
 
@@ -227,6 +254,7 @@ pub(super) fn before(
                 digests: digests.get(&first).cloned().unwrap_or_default(),
                 version: images.get(&first).and_then(|image| image.as_ref()?.version.clone()),
                 running: replicas.iter().any(|replica| replica.state.is_up()),
+                unhealthy: replicas.iter().any(|replica| replica.health == Health::Unhealthy),
                 images: used,
             };
             (name.clone(), before)

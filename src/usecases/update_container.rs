@@ -153,7 +153,9 @@ async fn update(
     restock.freshness.learn_pulled(&[(reference.to_owned(), image.clone())].into());
     let image =
         image.ok_or_else(|| Error::new(ErrorKind::Upstream, "no_such_image", format!("{reference} is not here")))?;
+    let brought_back = options.pull == Pull::Never && restock.is_moved_back(&parsed, &image).await?;
     match (&options.follows, runs(&container, &image, None)) {
+        (None, false) if brought_back => return Ok(skip(SkipReason::MovedBack)),
         (None, true) => return Ok(report(running, Outcome::Unchanged, None, None, started)),
         (Some(_), false) => {
             let message = format!("{} would get another image as well, because {reference} has moved", container.name);

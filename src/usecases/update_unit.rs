@@ -121,7 +121,7 @@ async fn prove(running: &Running, journal: &UnitJournal, image: &ImageId) -> Res
 
 /// The unit was not restarted: the reference means the old image again, as before, and nothing else has changed.
 async fn untouched(running: &Running, journal: &UnitJournal, error: &SystemdError) -> Error {
-    let moved_back = retag(&running.restock.engine, &journal.old_image, &journal.change.tag).await;
+    let moved_back = retag(&running.restock, &journal.old_image, &journal.change.tag).await;
     let touched = match moved_back {
         Ok(()) => "nothing was touched".to_owned(),
         Err(error) => {
@@ -180,7 +180,7 @@ async fn remember_bad(running: &Running, journal: &UnitJournal) {
 
 async fn take_back(running: &Running, journal: &UnitJournal) -> Result<(), String> {
     running.begin_rollback().await;
-    retag(&running.restock.engine, &journal.old_image, &journal.change.tag).await?;
+    retag(&running.restock, &journal.old_image, &journal.change.tag).await?;
     restart(running, journal, &journal.old_image).await.map_err(NotRestarted::reason)
 }
 

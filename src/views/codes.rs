@@ -35,6 +35,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("hashing", "The password could not be hashed."),
     ("hook_failed", "The app's own command before the update failed; nothing was touched."),
     ("image_gone", "The former image is gone and cannot be fetched again."),
+    ("image_missing", "A service that has to be made again has no image here; build or pull it."),
     ("image_moved", "A container that only had to be made again would get another image; update it by itself."),
     ("invalid_compose_file", "The Compose file is invalid; the detail has what Compose said."),
     ("invalid_manifest", "The store's manifest is invalid."),

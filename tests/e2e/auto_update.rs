@@ -59,10 +59,10 @@ both_engines! {
         let ids = case.ids("web");
         let again = pass(&case, "");
         let web = report(&case, &again, "web");
-        assert_eq!((&web["Updated"], &web["HeldBack"]["reason"]), (&json!("false"), &json!("rolled_back")), "{again}");
+        assert_eq!((&web["Updated"], &web["HeldBack"]["reason"]), (&json!("false"), &json!("failed")), "{again}");
         assert_eq!(case.ids("web"), ids);
         let status = case.get(&format!("/api/apps/{}/status", case.app)).json();
-        assert_eq!(status["services"][0]["held_back"]["reason"], "rolled_back", "{status}");
+        assert_eq!(status["services"][0]["held_back"]["reason"], "failed", "{status}");
         case.publish("web", "3", "web");
         assert_eq!(report(&case, &pass(&case, ""), "web")["Updated"], "true");
         case.assert_runs("web", "3");
@@ -169,7 +169,7 @@ fn labels_mark_containers_and_one_that_is_wrong_stops_nobody() {
     let again = pass(&case, "");
     assert_eq!(
         (updated(&again), &again["reports"][0]["HeldBack"]["reason"]),
-        (vec![json!("false"); 2], &json!("rolled_back")),
+        (vec![json!("false"); 2], &json!("failed")),
         "{again}"
     );
     assert_eq!([version(&watched), version(&podman)], ["2", "2"]);
@@ -223,27 +223,35 @@ fn an_app_that_shares_a_bad_image_is_not_told_as_updated_on_the_old_one() {
     }
     let strict = "services: {web: {healthcheck: {test: [CMD, busybox, sh, -c, \"test $$DEMO_VERSION = 1\"], interval: 200ms, retries: 2}}}\nx-restock: {auto_update: registry}\n";
     case.write("compose.override.yaml", strict);
-    std::fs::write(other.join("compose.override.yaml"), "x-restock: {auto_update: registry}\n").unwrap();
+    let two = "services: {more: {image: \"${REGISTRY}/demo/more:${TAG}\"}}\nx-restock: {auto_update: registry}\n";
+    std::fs::write(other.join("compose.override.yaml"), two).unwrap();
+    case.publish("more", "1", "web");
     case.up();
     crate::world::output(world.command("docker").args(["compose", "up", "-d", "--quiet-pull"]).current_dir(&other));
     case.serve();
     case.publish("web", "2", "web");
     let done = pass(&case, "");
-    let other_runs = |case: &Case| {
-        case.docker(&[
-            "inspect",
-            "--format",
-            "{{index .Config.Labels \"org.opencontainers.image.version\"}}",
-            "other-web-1",
-        ])
+    let runs = |case: &Case, container: &str| {
+        let version = "{{index .Config.Labels \"org.opencontainers.image.version\"}}";
+        case.docker(&["inspect", "--format", version, container])
     };
+    let other_runs = |case: &Case| runs(case, "other-web-1");
     assert_eq!(report(&case, &done, "web")["Updated"], "rolled back", "{done}");
     let other = done["reports"].as_array().unwrap().iter().find(|report| report["Unit"] == "other/web").unwrap();
     assert_eq!((&other["Updated"], other_runs(&case).as_str()), (&json!("true"), "2"), "{done}");
     case.assert_runs("web", "1");
     let again = pass(&case, "");
-    assert_eq!(report(&case, &again, "web")["HeldBack"]["reason"], "rolled_back", "{again}");
+    assert_eq!(report(&case, &again, "web")["HeldBack"]["reason"], "failed", "{again}");
     assert_eq!(other_runs(&case), "2");
+    // Its other service gets a newer image: the first does not go back to what the shared reference means here by now.
+    case.publish("more", "2", "web");
+    let more = pass(&case, "");
+    let updated = |unit: &str| {
+        let mut reports = more["reports"].as_array().unwrap().iter();
+        reports.find(|report| report["Unit"] == unit).map(|report| report["Updated"].clone())
+    };
+    assert_eq!([updated("other/more"), updated("other/web")], [Some(json!("true")), Some(json!("false"))], "{more}");
+    assert_eq!([runs(&case, "other-more-1"), other_runs(&case)], ["2", "2"]);
 }
 
 both_engines! {

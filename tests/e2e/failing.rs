@@ -15,6 +15,17 @@ fn taken_back(kind: Kind, variant: &str, reason: &str) {
     assert_eq!((&problem["outcome"], &problem["updated"]), (&"rolled_back".into(), &false.into()), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");
     assert_eq!(problem["services"][0]["from"], old);
+    let failed = &problem["containers"][0];
+    assert_eq!(failed["service"], "web", "{problem}");
+    match variant {
+        "unhealthy" => assert_eq!((&failed["state"], &failed["health"]), (&"running".into(), &"unhealthy".into())),
+        _ => {
+            let said = if variant == "exits" { "cannot read the configuration" } else { "lost the database" };
+            let log = failed["log"].as_array().unwrap();
+            assert!(log.iter().any(|line| line.as_str().unwrap().starts_with(said)), "{problem}");
+            assert_eq!((&failed["exit_code"], &failed["oom_killed"]), (&1.into(), &false.into()), "{problem}");
+        }
+    }
     case.assert_runs("web", "1");
     assert_eq!(case.containers().into_values().next().unwrap()["Image"], old);
     // Compose agrees that nothing is to be done.
@@ -40,6 +51,28 @@ both_engines! {
     an_image_that_exits_is_taken_back => |kind| taken_back(kind, "exits", "restarts in a loop");
     an_image_that_restarts_in_a_loop_is_taken_back => |kind| taken_back(kind, "crashloop", "does not work");
     an_image_that_goes_unhealthy_is_taken_back => |kind| taken_back(kind, "unhealthy", "unhealthy");
+
+    an_image_that_was_never_built_holds_up_neither_update_nor_rollback_of_the_others => |kind| {
+        let case = Case::new(kind, "web");
+        let worker = |what: &str| case.write("compose.override.yaml", &format!("services: {{worker: {{{what}}}}}\n"));
+        worker("image: '${REGISTRY}/demo/web:${TAG}'");
+        case.up();
+        worker(&format!("image: '{}-worker:2', build: {{context: .}}", case.app));
+        let ids = case.ids("worker");
+        case.publish("web", "2", "web");
+        let mut case = case;
+        case.serve();
+        let answer = case.update().expect(200);
+        let skipped = serde_json::json!([{"service": "worker", "reason": "image_missing"}]);
+        assert_eq!((&answer["outcome"], &answer["skipped"]), (&"updated".into(), &skipped), "{answer}");
+        case.assert_runs("web", "2");
+        case.publish("web", "3", "exits");
+        assert_eq!(case.update().expect(500)["outcome"], "rolled_back");
+        case.assert_runs("web", "2");
+        case.post(&format!("/api/apps/{}/rollback", case.app)).expect(200);
+        case.assert_runs("web", "1");
+        assert_eq!(case.ids("worker"), ids, "untouched");
+    };
 
     every_changed_service_is_taken_back_when_one_fails => |kind| {
         let case = Case::new(kind, "shop");

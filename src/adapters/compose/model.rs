@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::hooks::parse_hooks;
 use crate::domain::app::{ProjectName, ServiceName};
@@ -17,6 +18,8 @@ pub struct Model {
     pub project: Project,
     /// Values of `environment` of all services.
     pub secrets: Vec<String>,
+    /// Changes with whatever Compose resolves: a hash, of which nothing can be read.
+    pub fingerprint: String,
 }
 
 /// A reply that is none of Compose's.
@@ -43,7 +46,8 @@ impl Model {
                 .collect(),
             settings: parse_settings(&value["x-restock"]),
         };
-        Ok(Self { project, secrets: secrets.filter_map(|(_, value)| scalar(value)).collect() })
+        let fingerprint = Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { project, secrets: secrets.filter_map(|(_, value)| scalar(value)).collect(), fingerprint })
     }
 }
 
@@ -61,6 +65,7 @@ fn parse_service(project: &str, name: &str, value: &Value) -> Option<Service> {
             ("build", _, _) | (_, true, _) | (_, _, None) => PullPolicy::Build,
             _ => PullPolicy::Asks,
         },
+        keeps_local: matches!(policy, "missing" | "if_not_present"),
         image: image.unwrap_or_else(|| format!("{project}-{name}")),
         platform: text(&value["platform"]),
         profiles: value["profiles"].as_array().into_iter().flatten().filter_map(text).collect(),

@@ -1,14 +1,15 @@
 //! What is remembered of an app: the images it follows, and those that did not work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
 use super::connection::Store;
 use super::error::{Failure, StoreError};
-use super::rows::{Reason, json};
+use super::rows::{Reason, json, read_word, word};
 use crate::domain::app::{AppName, ServiceName};
+use crate::domain::hold::BadCause;
 use crate::domain::image::ImageId;
 use crate::domain::job::JobId;
 
@@ -26,6 +27,9 @@ pub struct BadImage {
     /// The update that failed.
     pub job: JobId,
     pub since: Timestamp,
+    pub cause: BadCause,
+    /// With [`BadCause::Setup`], what the app was set up as.
+    pub config: Option<String>,
 }
 
 /// A standalone container as the owner of an image: no app can have this name.
@@ -61,13 +65,36 @@ impl Store {
         .await
     }
 
+    /// Notes that a rollback makes `reference` (in its complete form) mean `image`, which may be older than what others
+    /// run that follow it.
+    pub async fn note_moved_back(&self, reference: &str, image: &ImageId) -> Result<(), StoreError> {
+        let (reference, image) = (reference.to_owned(), image.clone());
+        self.call(move |connection| {
+            let insert = "INSERT OR REPLACE INTO moved_back (reference, image_id) VALUES (?1, ?2)";
+            connection.execute(insert, [reference.as_str(), image.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The references that a rollback has given a meaning, and that meaning. One may mean something else by now.
+    pub async fn moved_back(&self) -> Result<BTreeMap<String, ImageId>, StoreError> {
+        self.call(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT reference, image_id FROM moved_back")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, ImageId::new(row.get::<_, String>(1)?))))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// Remembers an image that failed. The same image again replaces what is known of it.
     pub async fn remember_bad(&self, bad: &BadImage) -> Result<(), StoreError> {
         let bad = bad.clone();
         self.call(move |connection| {
             connection.execute(
-                "INSERT OR REPLACE INTO bad_images (app, service, image_id, reference, digests, job, since)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT OR REPLACE INTO bad_images
+                 (app, service, image_id, reference, digests, job, since, cause, config)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 params![
                     bad.owner,
                     bad.service.as_str(),
@@ -76,6 +103,8 @@ impl Store {
                     json(&bad.digests)?,
                     bad.job.as_str(),
                     bad.since.to_string(),
+                    word(&bad.cause)?,
+                    bad.config,
                 ],
             )?;
             Ok(())
@@ -91,7 +120,7 @@ impl Store {
         let owner = owner.to_owned();
         self.call(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT app, service, image_id, reference, digests, job, since FROM bad_images
+                "SELECT app, service, image_id, reference, digests, job, since, cause, config FROM bad_images
                  WHERE app = ?1 ORDER BY service, since, image_id",
             )?;
             let mut rows = statement.query([&owner])?;
@@ -101,6 +130,16 @@ impl Store {
                 images.push(read.map_err(|reason| Failure::row(format!("a bad image of {owner}"), reason))?);
             }
             Ok(images)
+        })
+        .await
+    }
+
+    /// Forgets what a job has remembered: it ended on the image after all.
+    pub async fn forget_bad_of(&self, job: &JobId) -> Result<(), StoreError> {
+        let job = job.clone();
+        self.call(move |connection| {
+            connection.execute("DELETE FROM bad_images WHERE job = ?1", [job.as_str()])?;
+            Ok(())
         })
         .await
     }
@@ -126,6 +165,8 @@ fn bad_image_of(row: &Row<'_>) -> Result<BadImage, Reason> {
         digests: serde_json::from_str(&row.get::<_, String>("digests")?)?,
         job: row.get::<_, String>("job")?.parse()?,
         since: row.get::<_, String>("since")?.parse()?,
+        cause: read_word(row, "cause")?,
+        config: row.get("config")?,
     })
 }
 
@@ -146,6 +187,8 @@ mod tests {
             digests: vec!["nginx@sha256:1".into(), "mirror/nginx@sha256:1".into()],
             job: JobId::new(ulid::Ulid(7)),
             since: "2025-03-01T10:00:00Z".parse().unwrap(),
+            cause: BadCause::Setup,
+            config: Some("abc".into()),
         }
     }
 

@@ -67,6 +67,7 @@ fn journal() -> Journal {
         digests: vec!["nginx@sha256:2".into()],
         version: None,
         running: true,
+        unhealthy: false,
     };
     Journal {
         project: ProjectName::new("p"),

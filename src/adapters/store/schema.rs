@@ -100,6 +100,15 @@ const STEPS: &[M<'static>] = &[
             PRIMARY KEY (target_kind, target, service)
          ) STRICT, WITHOUT ROWID;",
     ),
+    M::up(
+        "CREATE TABLE moved_back (
+            reference TEXT NOT NULL PRIMARY KEY,    -- canonical
+            image_id  TEXT NOT NULL                 -- what a rollback made it mean; counts while it still does
+         ) STRICT, WITHOUT ROWID;
+
+         ALTER TABLE bad_images ADD COLUMN cause TEXT NOT NULL DEFAULT 'failed';
+         ALTER TABLE bad_images ADD COLUMN config TEXT;  -- hash of the set-up that it failed with",
+    ),
 ];
 
 /// All migrations, oldest first.

@@ -20,7 +20,7 @@ const STEPS = {
   apply: "Replacing containers", verify: "Proving that they work", roll_back: "Bringing the previous version back",
 };
 const HELD = {
-  min_age: "too young", skipped: "skipped", rolled_back: "failed here before", window: "waits for the maintenance window",
+  min_age: "too young", skipped: "skipped", failed: "failed here before", setup: "the app did not work with it", rolled_back: "somebody went back from it", window: "waits for the maintenance window",
 };
 
 const said = (words, key) => { const [text, tone] = words[key] ?? [key, ""]; return chip(text, tone); };

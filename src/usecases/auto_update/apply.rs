@@ -129,6 +129,12 @@ async fn hold_unjudged(
         let marked = &marks.marked[*place];
         let (Verdict::Newer(Some(judged)), Some(reference)) = (&verdicts[*place], marked.reference()) else { continue };
         let Some(image) = pulled.get(&reference.canonical()) else { continue };
+        if let Some(reason) =
+            restock.failed_here(restock.memory_of(marks, marked, &mut memories).await?, &marked.known_as(), image)
+        {
+            held.push((*place, reason));
+            continue;
+        }
         // An image can have several; that of the last pull is not told apart.
         let digests = digests_in(&image.repo_digests, &reference);
         let Some(digest) = digests.first().filter(|_| !digests.contains(judged)) else { continue };
@@ -170,7 +176,12 @@ fn units(
         let due: BTreeSet<_> = places.iter().filter_map(|place| marks.marked[*place].service_name()).cloned().collect();
         let to_pull = places.iter().map(|place| &marks.marked[*place]).filter(|marked| !marked.local);
         let to_pull = to_pull.filter_map(Marked::service_name).cloned().collect();
-        let prepared = Prepared { newer: to_pull, pulled: pulled.clone(), digests: marks.snapshot.digests.clone() };
+        let prepared = Prepared {
+            newer: to_pull,
+            due: due.clone(),
+            pulled: pulled.clone(),
+            digests: marks.snapshot.digests.clone(),
+        };
         let whole = (0..marks.marked.len()).all(|place| !marks.marked[place].is_of(app) || rests(place))
             && marks.left_alone.get(app).is_none_or(BTreeSet::is_empty);
         // Without names the whole app is applied, as a person would: only where nothing in it has to be left as it is.
@@ -197,6 +208,9 @@ fn note(unit: &Unit, ended: Result<Job, Error>, marks: &Marks, report: &mut Pass
         Unit::App { name, places, .. } => (name.to_string(), places.clone()),
         Unit::Container { place, .. } => (marks.marked[*place].container.name.clone(), vec![*place]),
     };
+    if let (Unit::App { name, .. }, Ok(job)) = (unit, &ended) {
+        note_recreated(name, job, marks, report);
+    }
     for place in places {
         report.reports[place].updated = match &ended {
             Ok(job) => became(job, marks.marked[place].service_name()),
@@ -209,6 +223,17 @@ fn note(unit: &Unit, ended: Result<Job, Error>, marks: &Marks, report: &mut Pass
     }
 }
 
+/// A container that was replaced for another reason than its own image is another one as well.
+fn note_recreated(app: &AppName, job: &Job, marks: &Marks, report: &mut PassReport) {
+    let recreated: BTreeSet<_> =
+        job.result.iter().flat_map(|result| &result.recreated).map(|also| &also.service).collect();
+    for (place, marked) in marks.marked.iter().enumerate() {
+        if marked.is_of(app) && marked.service_name().is_some_and(|service| recreated.contains(service)) {
+            report.reports[place].updated = Updated::True;
+        }
+    }
+}
+
 /// What a job did to one of its containers. Only what was really changed counts as updated.
 fn became(job: &Job, service: Option<&ServiceName>) -> Updated {
     let Some(result) = &job.result else { return Updated::Failed };
@@ -217,7 +242,8 @@ fn became(job: &Job, service: Option<&ServiceName>) -> Updated {
         return Updated::Failed;
     }
     if service.is_some_and(|service| !result.services.iter().any(|change| change.service == *service)) {
-        return Updated::False;
+        let also = result.recreated.iter().any(|also| Some(&also.service) == service);
+        return if also { Updated::True } else { Updated::False };
     }
     match result.outcome {
         Outcome::RolledBack => Updated::RolledBack,

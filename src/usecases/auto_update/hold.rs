@@ -12,7 +12,7 @@ use crate::adapters::store::{BadImage, Skip, container_owner};
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
-use crate::domain::hold::{Candidate, HeldBack};
+use crate::domain::hold::{BadCause, Candidate, HeldBack};
 use crate::domain::image::{Digest, ImageReference};
 use crate::domain::job::Target;
 use crate::domain::time::millis;
@@ -41,6 +41,8 @@ pub struct SkippedImage {
 /// What is remembered against images of an app.
 pub(super) struct Memory {
     bad: Vec<BadImage>,
+    /// What the app is set up as now.
+    config: Option<String>,
     skips: Vec<Skip>,
     min_age: Option<std::time::Duration>,
 }
@@ -71,7 +73,7 @@ impl Restock {
 
     async fn memory_of_container(&self, name: &str) -> Result<Memory, Error> {
         let bad = self.store.bad_images(&container_owner(name)).await?;
-        Ok(Memory { bad, skips: Vec::new(), min_age: None })
+        Ok(Memory { bad, config: None, skips: Vec::new(), min_age: None })
     }
 
     /// What is remembered of an app's images.
@@ -79,6 +81,7 @@ impl Restock {
         let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
         Ok(Memory {
             bad: self.store.bad_images(app.dir.name.as_str()).await?,
+            config: app.model.as_ref().ok().map(|model| model.fingerprint.clone()),
             skips: self.store.skips(&app.dir.name).await?,
             min_age: settings.and_then(|settings| settings.min_age),
         })
@@ -93,7 +96,7 @@ impl Restock {
         digest: &Digest,
     ) -> Result<Option<HeldBack>, Error> {
         let candidate = Candidate {
-            failed: memory.failed(service, digest.as_str()),
+            bad: memory.bad(service, digest.as_str()),
             skipped: memory.skipped(service, digest),
             first_seen: self.store.first_seen(&reference.canonical(), digest).await?,
             min_age: memory.min_age,
@@ -109,8 +112,15 @@ impl Restock {
         service: &ServiceName,
         image: &LocalImage,
     ) -> Option<HeldBack> {
-        let candidate = Candidate { failed: memory.failed(service, image.id.as_str()), ..Candidate::default() };
+        let candidate = Candidate { bad: memory.bad(service, image.id.as_str()), ..Candidate::default() };
         self.limits.held_back(&candidate, Timestamp::now())
+    }
+
+    /// Whether an image that was pulled is one that failed here, under another digest: that of an index changes with every
+    /// rebuilt attestation and every other architecture.
+    pub(super) fn failed_here(&self, memory: &Memory, service: &ServiceName, image: &LocalImage) -> Option<HeldBack> {
+        memory.bad(service, image.id.as_str())?;
+        self.held_back_here(memory, service, image)
     }
 
     /// Tells of each service that has a newer image what holds that back.
@@ -179,13 +189,14 @@ fn known_service(services: &[ServiceStatus], service: &str, app: &AppName) -> Re
 }
 
 impl Memory {
-    /// Since when an image is known to be bad; `digest` is one of its digests or its ID.
-    fn failed(&self, service: &ServiceName, digest: &str) -> Option<Timestamp> {
+    /// Why and since when an image is known to be bad; `digest` is one of its digests or its ID.
+    fn bad(&self, service: &ServiceName, digest: &str) -> Option<(BadCause, Timestamp)> {
         let same = |bad: &&BadImage| {
             let known = bad.digests.iter().filter_map(|name| name.rsplit('@').next());
             bad.service == *service && known.chain([bad.image_id.as_str()]).any(|known| known == digest)
         };
-        self.bad.iter().find(same).map(|bad| bad.since)
+        let still = |bad: &&BadImage| bad.cause != BadCause::Setup || bad.config == self.config;
+        self.bad.iter().filter(still).find(same).map(|bad| (bad.cause, bad.since))
     }
 
     fn skipped(&self, service: &ServiceName, digest: &Digest) -> Option<Timestamp> {

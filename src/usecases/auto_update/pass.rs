@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::hold::Memories;
 use super::mark::{Marked, Marks};
 use crate::domain::app::AppName;
+use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::HeldBack;
 use crate::domain::image::Digest;
@@ -115,6 +116,7 @@ impl Restock {
         let local: BTreeSet<_> =
             marks.marked.iter().filter(|marked| marked.local).map(|marked| marked.image.clone()).collect();
         let images = self.engine.images(local).await?;
+        let moved_back = self.store.moved_back().await?;
         let mut memories = Memories::new();
         let mut verdicts = Vec::with_capacity(marks.marked.len());
         for marked in &marks.marked {
@@ -122,6 +124,12 @@ impl Restock {
             if marked.local {
                 let image = images.get(&marked.image).and_then(Option::as_ref);
                 let newer = image.filter(|image| !runs(container, image, marked.platform.as_deref()));
+                // What another app went back to is here, and is not newer.
+                let moved_back = |image: &&LocalImage| {
+                    let reference = marked.reference().map(|reference| reference.canonical());
+                    reference.and_then(|reference| moved_back.get(&reference)) == Some(&image.id)
+                };
+                let newer = newer.filter(|image| !moved_back(image));
                 verdicts.push(match newer {
                     Some(image) => {
                         let memory = self.memory_of(marks, marked, &mut memories).await?;

@@ -105,8 +105,11 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
     // Before its end is written down: killed in between, people are told twice rather than never.
     restock.announce(&job).await;
     if let Err(error) = restock.store.finish(&job).await {
-        // The next start finds the job unfinished and settles it.
+        // It is tried again; only a process that finds it unfinished after this one has gone settles it.
         tracing::error!(error = %error, "the end of the job could not be written down");
+        lock_of(&restock.jobs.unwritten).insert(job.id.clone(), job.clone());
+    } else if job.outcome == Some(Outcome::Updated) {
+        restock.forget_old_images().await;
     }
     let_go(running, JobLock::release);
     restock.events.tell(Some(&job.id), "result", serde_json::json!(job));

@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_millis(150);
 #[derive(Default)]
 pub struct Jobs {
     running: Mutex<HashMap<JobId, Arc<Handle>>>,
+    /// Jobs that have ended here, whose end could not be written down yet.
+    unwritten: Mutex<HashMap<JobId, Job>>,
     tracker: TaskTracker,
 }
 

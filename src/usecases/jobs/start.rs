@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::POLL;
 use super::handle::{Handle, Phase, Ticket};
 use super::running::Running;
+use super::{POLL, lock_of};
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobId, JobResult, Kind, State, Target};
 use crate::error::{self, Error};
@@ -94,6 +94,13 @@ impl Restock {
     /// When that is not possible now: the job stays as it is, for whoever tries next.
     pub(in crate::usecases) async fn settle_first(self: &Arc<Self>, dead: Job, lock: JobLock) -> Result<(), Error> {
         let id = dead.id.clone();
+        let unwritten = lock_of(&self.jobs.unwritten).get(&id).cloned();
+        if let Some(ended) = unwritten {
+            self.store.finish(&ended).await?;
+            lock_of(&self.jobs.unwritten).remove(&id);
+            lock.release();
+            return Ok(());
+        }
         let ended = self.resume(dead, lock).finished().await;
         if self.store.job(&id).await?.is_none_or(|job| job.state == State::Finished) {
             return Ok(());

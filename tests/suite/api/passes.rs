@@ -156,7 +156,7 @@ async fn a_local_image_that_did_not_work_is_not_tried_again() {
     label(&world, "web-web-1", "restock.auto-update", "local");
     let again = restock.post(PASS).await.ok();
     assert_eq!(updated(&again), pairs(&[("web/web", "false")]));
-    assert_eq!(again["reports"][0]["HeldBack"]["reason"], "rolled_back");
+    assert_eq!(again["reports"][0]["HeldBack"]["reason"], "failed");
     world.engine.publish("registry.test/web:1", "good");
     assert_eq!(updated(&restock.post(PASS).await.ok()), pairs(&[("web/web", "true")]));
 }

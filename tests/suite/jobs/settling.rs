@@ -7,7 +7,7 @@ use restock::domain::job::{Job, JobId, Kind, State, Step, Target};
 use restock::usecases::settle::Left;
 use serde_json::{Value, json};
 
-use crate::world::{Life, Service, WEB, World, image_id};
+use crate::world::{Life, Options, Service, WEB, World, image_id};
 
 fn old() -> String {
     image_id(&format!("{WEB} old"))
@@ -291,4 +291,70 @@ async fn an_update_whose_process_died_is_not_told_as_running() {
     dead_job(&world, Kind::Update, None, None).await;
     let restock = world.restock().await;
     assert_ne!(restock.get("/api/apps/web/status").await.ok()["services"][0]["status"], "processing");
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_put_off_is_no_second_death() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    world.docker.on("web", "up", "wait_for up");
+    let options = Options { engine_return: std::time::Duration::from_millis(50), ..Options::default() };
+    let restock = world.restock_with(options).await;
+    let settling = tokio::spawn({
+        let restock = restock.restock.clone();
+        async move { restock.settle_all().await }
+    });
+    world.docker.called("web", "up").await;
+    world.engine.go_away().await;
+    world.docker.allow("up");
+    assert_eq!(settling.await.unwrap(), Left::Open);
+    world.engine.come_back();
+    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    let job = restock.finished(&id).await;
+    assert!(warning(&job).contains("has been finished"), "{job}");
+    assert_eq!(ran(&world), image_id("web new"));
+    assert_eq!(restock.restock.store.bad_images("web").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_written_down_is_no_death_and_nothing_is_done_twice() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let restock = world.restock().await;
+    let database = rusqlite::Connection::open(world.path("data/restock.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON jobs WHEN NEW.state = 'finished'
+                BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END";
+    database.execute_batch(full).unwrap();
+    for _ in 0..2 {
+        assert_eq!(restock.restock.settle_all().await, Left::Open);
+    }
+    database.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    let job = restock.finished(&id).await;
+    assert!(warning(&job).contains("has been finished"), "{job}");
+    assert_eq!(ran(&world), image_id("web new"));
+    assert_eq!(world.docker.verbs("web").iter().filter(|verb| *verb == "up").count(), 1);
+}
+
+#[tokio::test]
+async fn a_rollback_that_was_interrupted_is_remembered_like_one_that_was_not() {
+    for works in [true, false] {
+        let world = World::with_new_web();
+        let restock = world.restock().await;
+        restock.post("/api/apps/web/update").await.ok();
+        drop(restock);
+        if !works {
+            world.engine.things(|things| things.images.insert(old(), Life::Exits(1)));
+        }
+        let mut journal = journal();
+        journal["changes"][0]["from"] = json!([image_id("web new")]);
+        journal["changes"][0]["to"] = json!(old());
+        let id = dead_job(&world, Kind::Rollback, Some(Step::Apply), Some(journal)).await;
+        world.engine.things(|things| things.names.insert(WEB.into(), old()));
+        let (restock, job) = settled(&world, &id).await;
+        assert_eq!((&job["outcome"], ran(&world) == old()), (&json!("interrupted"), works), "{job}");
+        let left = restock.restock.store.bad_images("web").await.unwrap();
+        let left: Vec<_> = left.iter().map(|left| left.image_id.to_string()).collect();
+        assert_eq!(left == [image_id("web new")], works, "what runs again is not held back: {left:?}");
+    }
 }

@@ -195,3 +195,85 @@ async fn up_is_never_ended_by_a_client_that_cancels_or_leaves() {
     assert_eq!(restock.finished(&job).await["outcome"], "updated");
     assert_eq!(ups(&world), 1);
 }
+
+/// An app whose update gives `web` a new image and, because somebody has edited its settings, makes `db` again; that
+/// one does not work any more.
+async fn with_bad_db() -> (World, crate::world::Service) {
+    let world = World::new();
+    let app = world.app("web").service("web", WEB).service("db", "registry.test/db:1");
+    app.key("x-restock", json!({"auto_update": "local"})).running();
+    world.engine.publish(WEB, "web new");
+    world.docker.on("web", "up", "wait_for up");
+    let restock = world.restock().await;
+    let job = restock.start_update("web").await;
+    world.docker.called("web", "up").await;
+    world.engine.change("web-db-1", |db| (db.id, db.life) = ("d".repeat(64), Life::Unhealthy));
+    world.docker.allow("up");
+    let ended = restock.finished(&job).await;
+    assert_eq!((&ended["outcome"], &ended["error"]["code"]), (&json!("failed"), &json!("rollback_failed")), "{ended}");
+    assert_eq!((&ended["error"]["service"], &ended["error"]["containers"][0]["service"]), (&json!("db"), &json!("db")));
+    assert_eq!(world.engine.container("web-web-1").unwrap().image_id, old());
+    (world, restock)
+}
+
+#[tokio::test]
+async fn rolled_back_is_said_only_when_everything_that_ran_runs_again() {
+    with_bad_db().await;
+}
+
+#[tokio::test]
+async fn an_image_is_not_blamed_for_what_else_does_not_work() {
+    let (world, restock) = with_bad_db().await;
+    world.engine.change("web-db-1", |db| db.life = Life::Runs);
+    let pass = async || restock.post("/api/auto-update").await.ok();
+    // It waits while everything is as it was, and is tried again when the app is set up otherwise.
+    world.engine.publish(WEB, "web new");
+    let held = pass().await;
+    let web = |report: &serde_json::Value| report["reports"][1].clone();
+    assert_eq!(
+        (&web(&held)["HeldBack"]["reason"], &web(&held)["Updated"]),
+        (&json!("setup"), &json!("false")),
+        "{held}"
+    );
+    let file = world.path("apps/web/compose.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"services\"", "\"x-edited\": true, \"services\"")).unwrap();
+    let done = pass().await;
+    assert_eq!(web(&done)["Updated"], "true", "{done}");
+}
+
+#[tokio::test]
+async fn what_did_not_work_before_either_is_told() {
+    let world = World::new();
+    world.app("web").service("web", WEB).running();
+    world.engine.change("web-web-1", |web| web.life = Life::Unhealthy);
+    world.engine.things(|things| things.images.insert(old(), Life::Unhealthy));
+    world.engine.publish_with(WEB, "web bad", Life::Exits(1));
+    let restock = world.restock().await;
+    let problem = restock.post("/api/apps/web/update").await.problem(500, "rollback_failed");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("before this `web` did not work either"), "{detail}");
+}
+
+#[tokio::test]
+async fn what_protects_an_image_stays_while_it_may_be_needed() {
+    let world = World::new();
+    for app in ["a", "b"] {
+        let image = format!("registry.test/{app}:1");
+        world.app(app).service("web", &image).running();
+        world.engine.publish(&image, &format!("{app} new"));
+    }
+    world.docker.on("a", "up", "wait_for up");
+    let options = crate::world::Options { keep: Some(std::time::Duration::ZERO), ..crate::world::Options::default() };
+    let restock = world.restock_with(options).await;
+    let kept = || -> Vec<_> {
+        world.engine.things(|things| things.names.keys().filter(|name| name.contains("/keep/")).cloned().collect())
+    };
+    let job = restock.start_update("a").await;
+    world.docker.called("a", "up").await;
+    restock.post("/api/apps/b/update").await.ok();
+    assert!(matches!(&kept()[..], [name] if name.starts_with("restock.local/keep/a/web:")), "{:?}", kept());
+    world.docker.allow("up");
+    assert_eq!(restock.finished(&job).await["outcome"], "updated");
+    assert_eq!(kept(), Vec::<String>::new());
+}

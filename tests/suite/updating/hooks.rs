@@ -158,3 +158,19 @@ async fn hooks_of_a_wrong_shape_are_told_before_anything_is_touched() {
     assert!(problem["detail"].as_str().unwrap().contains("x-restock.hooks.before[0].command"), "{problem}");
     assert_eq!(calls(&world), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_app_that_is_stopped_is_updated_without_its_hooks_and_says_so() {
+    let world = World::new();
+    world.app("web").service("web", WEB).key("x-restock", json!({"hooks": hooks("dump", "reindex")})).stopped();
+    world.engine.publish(WEB, "web new");
+    let restock = world.restock().await;
+    let result = restock.post("/api/apps/web/update").await.ok();
+    let warnings = result["warnings"].to_string();
+    for part in ["`before` hooks were not run", "`after` hooks were not run", "not proved to work: `web`"] {
+        assert!(warnings.contains(part), "{part} in {warnings}");
+    }
+    assert!(!world.docker.verbs("web").contains(&"exec".to_owned()));
+    let container = world.engine.container("web-web-1").unwrap();
+    assert_eq!((container.image_id, container.state.as_str()), (image_id("web new"), "created"));
+}

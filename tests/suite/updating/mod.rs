@@ -4,6 +4,7 @@ mod all;
 mod applying;
 mod failing;
 mod hooks;
+mod left_out;
 mod profiles;
 mod pulling;
 mod refusing;

@@ -29,6 +29,9 @@ use super::{World, soon, until};
 pub struct Options {
     pub pull_timeout: Duration,
     pub health_timeout: Duration,
+    pub engine_return: Duration,
+    /// How long protecting names stay; `None` means as long as by default.
+    pub keep: Option<Duration>,
     pub concurrency: usize,
     pub allowed_hosts: Vec<String>,
     /// The lines of a file of keys; none leave everything open.
@@ -49,6 +52,8 @@ impl Default for Options {
         Self {
             pull_timeout: Duration::from_secs(60),
             health_timeout: Duration::from_millis(500),
+            engine_return: Duration::from_secs(60),
+            keep: None,
             concurrency: 4,
             allowed_hosts: Vec::new(),
             keys: "",
@@ -77,8 +82,9 @@ impl Service {
             limits: Limits {
                 health_timeout: options.health_timeout,
                 settle: Duration::ZERO,
-                keep: settings.keep,
+                keep: options.keep.unwrap_or(settings.keep),
                 cleanup: settings.cleanup,
+                engine_return: options.engine_return,
                 pull_timeout: options.pull_timeout,
                 concurrency: options.concurrency,
                 window: options.window.map(|window| window.parse().unwrap()),
