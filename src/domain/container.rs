@@ -108,6 +108,8 @@ pub struct Container {
     pub unit: Option<String>,
     /// `container:<id>` of another container whose network this one lives in.
     pub network_of: Option<String>,
+    /// Containers that were linked to this one with `--link`, by their names.
+    pub linked_by: Vec<String>,
 }
 
 /// How soon after it was made a container that has not been started yet is expected to be: one that was only created, as
@@ -191,6 +193,7 @@ impl Container {
             source: None,
             unit: None,
             network_of: None,
+            linked_by: Vec::new(),
         }
     }
 }

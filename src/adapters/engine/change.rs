@@ -27,9 +27,13 @@ pub struct PullEvent {
 }
 
 impl Engine {
-    /// Makes a container; gives its ID.
-    pub async fn create(&self, name: &str, body: &Value) -> Result<String, EngineError> {
-        let path = format!("/containers/create?name={name}");
+    /// Makes a container, for another platform than the engine's own where one is named; gives its ID.
+    pub async fn create(&self, name: &str, body: &Value, platform: Option<&str>) -> Result<String, EngineError> {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("name", name)
+            .extend_pairs(platform.map(|platform| ("platform", platform)))
+            .finish();
+        let path = format!("/containers/create?{query}");
         let made = self.wire.json(Method::POST, &path, Some(body), CHANGE_DEADLINE).await?;
         let id = made["Id"].as_str().map(str::to_owned);
         id.ok_or_else(|| EngineError::Protocol { what: path, reason: "it gave no ID".into() })
@@ -80,13 +84,14 @@ impl Engine {
         }
     }
 
-    /// Pulls what a reference means now; each line of the progress goes to `told`.
+    /// Pulls what a reference means now, for another platform than the engine's own where one is named; each line of the progress goes to `told`.
     ///
     /// # Errors
     /// Also those that come after the answer has begun: the engine tells them as its last line.
     pub async fn pull(
         &self,
         reference: &ImageReference,
+        platform: Option<&str>,
         login: Option<String>,
         mut told: impl FnMut(PullEvent),
     ) -> Result<(), EngineError> {
@@ -94,6 +99,7 @@ impl Engine {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("fromImage", &reference.repository())
             .append_pair("tag", tag)
+            .extend_pairs(platform.map(|platform| ("platform", platform)))
             .finish();
         let mut request = hyper::Request::post(format!("/images/create?{query}"));
         if let Some(login) = login {

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::error::EngineError;
 use super::host::DockerHost;
+use super::labels::ImageLabels;
 use super::parse;
 use super::wire::{HEAD_DEADLINE, Wire};
 use crate::domain::app::ProjectName;
@@ -52,6 +53,7 @@ const WATCHED: [&str; 18] = [
 pub struct Engine {
     pub(super) wire: Wire,
     docker: Docker,
+    pub(super) image_labels: ImageLabels,
 }
 
 /// What an engine says about itself.
@@ -59,6 +61,12 @@ pub struct Engine {
 pub struct EngineInfo {
     pub version: String,
     pub api_version: String,
+    /// Operating system and architecture, `linux/amd64`, where it says so.
+    #[serde(skip)]
+    pub platform: Option<String>,
+    /// It is Podman, which speaks the same API.
+    #[serde(skip)]
+    pub is_podman: bool,
 }
 
 impl Engine {
@@ -76,7 +84,7 @@ impl Engine {
         let timeout = HEAD_DEADLINE.as_secs();
         let docker =
             Docker::connect_with_custom_transport(send, Some("http://docker"), timeout, bollard::API_DEFAULT_VERSION)?;
-        Ok(Self { wire, docker })
+        Ok(Self { wire, docker, image_labels: ImageLabels::default() })
     }
 
     /// The typed client, over the same wire.
@@ -88,7 +96,13 @@ impl Engine {
     pub async fn info(&self) -> Result<EngineInfo, EngineError> {
         let value = self.wire.json(Method::GET, "/version", None, PING_DEADLINE).await?;
         let word = |key: &str| value[key].as_str().unwrap_or("unknown").to_owned();
-        Ok(EngineInfo { version: word("Version"), api_version: word("ApiVersion") })
+        let components = value["Components"].as_array().into_iter().flatten();
+        Ok(EngineInfo {
+            version: word("Version"),
+            api_version: word("ApiVersion"),
+            platform: value["Os"].as_str().zip(value["Arch"].as_str()).map(|(os, arch)| format!("{os}/{arch}")),
+            is_podman: components.into_iter().any(|component| component["Name"] == "Podman Engine"),
+        })
     }
 
     /// The registries that the engine speaks plain http to, or whose certificates it does not check.
@@ -118,7 +132,7 @@ impl Engine {
 
     async fn list(&self, path: &str) -> Result<Vec<Container>, EngineError> {
         let value = self.wire.json(Method::GET, path, None, READ_DEADLINE).await?;
-        Ok(value.as_array().into_iter().flatten().filter_map(parse::listed_container).collect())
+        self.read_list(&value).await
     }
 
     /// Everything about one container, as the engine says it.
@@ -191,6 +205,29 @@ impl Engine {
             Some(asked) => vec![asked],
             None => names,
         })
+    }
+
+    /// As [`Engine::inspect_image`], of an index the image for `platform`, as a descriptor has it; null means the
+    /// engine's own.
+    pub async fn inspect_image_for(&self, image: &str, platform: &Value) -> Result<Option<Value>, EngineError> {
+        if platform.is_null() {
+            return self.inspect_image(image).await;
+        }
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("platform", &platform.to_string())
+            .finish();
+        present(self.wire.json(Method::GET, &format!("/images/{image}/json?{query}"), None, READ_DEADLINE).await)
+    }
+
+    /// The MAC address that somebody has set for a container: only versions of the API before 1.44 say it for sure.
+    /// `None` where the engine speaks none of them any more.
+    pub async fn mac_set_by_hand(&self, container: &str) -> Result<Option<Value>, EngineError> {
+        let path = format!("/v1.43/containers/{container}/json");
+        match self.wire.json(Method::GET, &path, None, READ_DEADLINE).await {
+            Ok(mut inspected) => Ok(Some(inspected["Config"]["MacAddress"].take())),
+            Err(EngineError::Status { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What each of `references` means now, asked once each and all at the same time.

@@ -10,6 +10,7 @@ mod client;
 mod connection;
 mod error;
 mod host;
+mod labels;
 mod parse;
 mod pass;
 mod wire;

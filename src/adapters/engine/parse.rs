@@ -2,7 +2,6 @@
 //!
 //! Shapes: Engine API 1.41 to 1.51 and Podman's compatible API.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,12 +19,11 @@ const SERVICE: &str = "com.docker.compose.service";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const NUMBER: &str = "com.docker.compose.container-number";
-const UNIT: &str = "PODMAN_SYSTEMD_UNIT";
-const AUTHFILE: &str = "io.containers.autoupdate.authfile";
 const VERSION: &str = "org.opencontainers.image.version";
 const SOURCE: &str = "org.opencontainers.image.source";
 
-/// One element of `GET /containers/json`; `None` for what has no ID.
+/// One element of `GET /containers/json` without what its labels decide, for which its image must be asked; `None` for
+/// what has no ID.
 pub fn listed_container(value: &Value) -> Option<Container> {
     let id = text(&value["Id"])?;
     let name = value["Names"].as_array().and_then(|names| own_name(names)).unwrap_or_else(|| id.clone());
@@ -37,20 +35,17 @@ pub fn listed_container(value: &Value) -> Option<Container> {
         state: ContainerState::from_engine(value["State"].as_str().unwrap_or_default()),
         health: health_of_status(value["Status"].as_str().unwrap_or_default()),
         compose: compose_labels(&value["Labels"]),
-        policy: PolicyLabels {
-            restock: text(&value["Labels"]["restock.auto-update"]),
-            podman: text(&value["Labels"]["io.containers.autoupdate"]),
-            watchtower: text(&value["Labels"]["com.centurylinklabs.watchtower.enable"]),
-        },
+        policy: PolicyLabels::default(),
         created_at: value["Created"].as_i64().and_then(|second| Timestamp::from_second(second).ok()),
-        authfile: text(&value["Labels"][AUTHFILE]).map(PathBuf::from),
+        authfile: None,
         version: text(&value["Labels"][VERSION]),
         source: text(&value["Labels"][SOURCE]),
-        unit: text(&value["Labels"][UNIT]),
+        unit: None,
         network_of: value["HostConfig"]["NetworkMode"]
             .as_str()
             .and_then(|mode| mode.strip_prefix("container:"))
             .map(str::to_owned),
+        linked_by: linkers(&value["Names"]),
         id,
     })
 }
@@ -59,6 +54,12 @@ pub fn listed_container(value: &Value) -> Option<Container> {
 fn own_name(names: &[Value]) -> Option<String> {
     let names = names.iter().filter_map(Value::as_str).map(|name| name.trim_start_matches('/'));
     names.into_iter().find(|name| !name.contains('/')).map(str::to_owned)
+}
+
+/// The other containers among the names.
+fn linkers(names: &Value) -> Vec<String> {
+    let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.filter_map(|name| Some(name.trim_start_matches('/').split_once('/')?.0.to_owned())).collect()
 }
 
 /// A list tells health only inside the text for people: `Up 2 minutes (healthy)`.
@@ -164,6 +165,7 @@ mod tests {
         let container = listed_container(&value).unwrap();
         assert_eq!((container.name.as_str(), container.state), ("web", ContainerState::Unknown));
         assert!(container.compose.is_none());
+        assert_eq!(container.linked_by, ["other"]);
     }
 
     #[test]

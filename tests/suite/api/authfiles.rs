@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::registry::fake::{Answer, Fake, index_digest};
 use crate::registry::setup::{basic, login, write_config};
-use crate::world::{World, image_id, until};
+use crate::world::{Life, World, image_id, until};
 
 const AUTHFILE: &str = "io.containers.autoupdate.authfile";
 
@@ -71,6 +71,7 @@ async fn the_content_of_an_index_is_asked_for_with_it() {
         "ImageManifestDescriptor": {"digest": manifest}, "State": "running", "Status": "Up 1 hour",
         "Labels": {"restock.auto-update": "registry", AUTHFILE: authfile},
     });
+    world.engine.things(|things| things.images.insert(image_id("old"), Life::Runs));
     world.engine.answer_instead("/containers/json?all=1", 200, json!([container]));
     let restock = world.restock().await;
     restock.post("/api/auto-update?dry_run=true").await.ok();

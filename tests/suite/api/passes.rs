@@ -264,6 +264,7 @@ async fn three_hundred_fresh_containers_on_ten_images_cost_ten_questions_and_one
     let (mut containers, mut images) = (Vec::new(), Vec::new());
     for image in 0..10 {
         let (name, id) = (format!("{}/demo/app{image}", fake.name()), image_id(&format!("image {image}")));
+        world.engine.things(|things| things.images.insert(id.clone(), Life::Runs));
         images.push(json!({"Id": id, "RepoTags": [], "RepoDigests": [format!("{name}@{}", index_digest())]}));
         containers.extend((0..30).map(|n| {
             json!({

@@ -14,7 +14,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::things::{Container, Life, Things, canonical};
+use super::things::{Container, Life, Things, canonical, image_id};
 
 /// The engine of one world. It stops with the test's runtime.
 pub struct Engine {
@@ -44,6 +44,8 @@ struct Inner {
     logins: Vec<Option<String>>,
     /// The beginning of the path of the last request that is answered, and what ends the rest.
     last_request: Option<(String, CancellationToken)>,
+    /// What it says of itself besides its version.
+    version: Value,
     /// What is answered to a path instead of the truth.
     instead: HashMap<String, (u16, Value)>,
 }
@@ -116,6 +118,11 @@ impl Engine {
         self.shared.caught_up().instead.entry(path.to_owned()).or_insert((status, value));
     }
 
+    /// From now on says this of itself as well.
+    pub fn says(&self, version: Value) {
+        self.shared.caught_up().version = version;
+    }
+
     /// The login that came with each pull since the beginning.
     pub fn logins(&self) -> Vec<Option<String>> {
         self.shared.caught_up().logins.clone()
@@ -165,9 +172,18 @@ async fn answer(
     let path = uri.path().trim_start_matches('/');
     let (kind, rest) = path.split_once('/').unwrap_or((path, ""));
     let (name, verb) = rest.rsplit_once('/').unwrap_or((rest, ""));
-    let things = &mut inner.things;
+    let Inner { things, version, .. } = &mut *inner;
     match (method.as_str(), kind, name, verb) {
-        ("GET", "version", ..) => axum::Json(json!({"Version": "28.5.2", "ApiVersion": "1.51"})).into_response(),
+        ("GET", "version", ..) => {
+            let mut said = json!({"Version": "28.5.2", "ApiVersion": "1.51"});
+            let more = version.as_object().cloned().unwrap_or_default();
+            said.as_object_mut().unwrap().extend(more);
+            axum::Json(said).into_response()
+        }
+        ("POST", "containers", "create", _) => things.create(value("name").unwrap(), &body),
+        ("POST", "containers", id, "start") => things.start(id),
+        ("POST", "containers", id, "stop") => things.stop(id),
+        ("POST", "containers", id, "update") => things.set_host(id, &body),
         ("GET", "containers", "json", _) => list(things, value("filters")),
         ("GET", "containers", id, "json") => {
             let found = things.containers.iter().find(|container| container.id == id || container.name == id);
@@ -191,7 +207,9 @@ async fn answer(
         ("GET", "images", "json", _) => axum::Json(images(things)).into_response(),
         ("GET", "images", name, "json") => image(things, name),
         ("POST", "images", "create", _) => {
-            things.publish(&format!("{}:{}", value("fromImage").unwrap(), value("tag").unwrap()), "pulled", Life::Runs);
+            // Tests may have said how its containers live.
+            let life = things.images.get(&image_id("pulled")).copied().unwrap_or(Life::Runs);
+            things.publish(&format!("{}:{}", value("fromImage").unwrap(), value("tag").unwrap()), "pulled", life);
             messages("status", "Status: Downloaded newer image")
         }
         // What real archives say in their manifest: `reference label`.
@@ -253,7 +271,8 @@ fn image(things: &Things, name: &str) -> Response {
     match things.find_image(name) {
         Some(id) => {
             let names = names(things, id);
-            axum::Json(json!({"Id": id, "RepoTags": names, "RepoDigests": [], "Config": {"Labels": {}}}))
+            let labels = things.image_labels.get(id).cloned().unwrap_or_default();
+            axum::Json(json!({"Id": id, "RepoTags": names, "RepoDigests": [], "Config": {"Labels": labels}}))
                 .into_response()
         }
         None => missing("image", name),

@@ -7,6 +7,7 @@ mod engine;
 mod restock;
 mod stream;
 mod things;
+mod verbs;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

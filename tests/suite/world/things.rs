@@ -26,6 +26,8 @@ pub struct Container {
     pub log: String,
     /// Labels besides those of Compose.
     pub labels: BTreeMap<String, String>,
+    /// Its `HostConfig`.
+    pub host: Value,
 }
 
 /// What becomes of the containers of an image.
@@ -51,7 +53,9 @@ pub struct Things {
     pub volumes: BTreeSet<String>,
     /// What containers write from now on, by the reference that they are made from.
     pub logs: BTreeMap<String, String>,
-    made: usize,
+    /// Labels of images, by the image's ID.
+    pub image_labels: BTreeMap<String, BTreeMap<String, String>>,
+    pub(super) made: usize,
 }
 
 /// The ID of the image that tests call `label`.
@@ -63,8 +67,12 @@ pub fn canonical(reference: &str) -> String {
     reference.parse::<ImageReference>().unwrap().canonical()
 }
 
-fn hex(text: &str) -> String {
+pub(super) fn hex(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn usual_host() -> Value {
+    json!({"RestartPolicy": {"Name": "no"}})
 }
 
 impl Things {
@@ -130,6 +138,7 @@ impl Things {
                 life,
                 log: self.logs.get(image).cloned().unwrap_or_default(),
                 labels: BTreeMap::new(),
+                host: usual_host(),
             });
         }
         for container in self.containers.iter_mut().filter(|container| start && own(container)) {
@@ -165,7 +174,7 @@ impl Container {
                 "Status": self.state, "ExitCode": code, "Error": "", "StartedAt": "2026-01-02T03:04:05Z", "Health": health,
             },
             "Config": {"Image": self.image, "Labels": self.labels()},
-            "HostConfig": {"RestartPolicy": {"Name": "no"}},
+            "HostConfig": self.host,
         })
     }
 
