@@ -57,12 +57,21 @@ pub struct ContainerJournal {
     /// The container that was made, once it is there.
     #[serde(default)]
     pub fresh_id: Option<String>,
+    /// The new container has proved itself: nothing is taken back any more.
+    #[serde(default)]
+    pub proven: bool,
+    /// The old container as it was made again, to go back.
+    #[serde(default)]
+    pub made_again: Option<String>,
     /// What the old container is called after that.
     pub parked_name: String,
     pub restart_policy: serde_json::Value,
     pub running: bool,
-    /// How long its own stop may take, in seconds.
-    pub grace: u64,
+    /// How long its own stop may take, in seconds; `None` when it is waited for however long that takes.
+    pub grace: Option<u64>,
+    /// The platform it was made for, where that is not the engine's own.
+    #[serde(default)]
+    pub platform: Option<String>,
     /// The engine removes it as soon as it stops: to go back it has to be made again.
     pub auto_remove: bool,
     pub reference: String,
@@ -89,6 +98,9 @@ pub struct UnitJournal {
     pub change: ServiceChange,
     /// A failure is taken back.
     pub rollback: bool,
+    /// The container with the new image has proved itself: nothing is taken back any more.
+    #[serde(default)]
+    pub proven: bool,
 }
 
 /// What is written down before a container outside Compose is changed, by whichever way.
@@ -131,6 +143,7 @@ mod tests {
             new_image: image("2b"),
             change,
             rollback: true,
+            proven: false,
         };
         let read = |value| serde_json::from_value::<StandaloneJournal>(value).unwrap();
         assert_eq!(read(json!(unit)), StandaloneJournal::Unit(Box::new(unit)));

@@ -112,7 +112,7 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
         running.step(Step::Pull).await?;
         let authfile = authfile_among(&alone);
         let _lock = running.image_locks(&[image.canonical()].into()).await?;
-        pull(running, image, authfile.as_deref()).await?;
+        pull(running, image, None, authfile.as_deref()).await?;
         if let Some(pulled) = restock.engine.image(&image.canonical()).await? {
             pull_each = Pull::UnlessItIs(pulled.id);
         }

@@ -28,6 +28,35 @@ impl Restock {
         Box::pin(self.take_each_along(replaced))
     }
 
+    /// Sentences about containers that depend on `container` in a way that only their owner can set up again when it
+    /// has been replaced. Must be asked before: a link is forgotten with its target.
+    pub(super) async fn bound_to(&self, container: &Container) -> Vec<String> {
+        let name = &container.name;
+        let mut bound: Vec<_> = container.linked_by.iter().map(|other| (other.clone(), "is linked to")).collect();
+        let now = match self.engine.containers().await {
+            Ok(now) => now,
+            Err(error) => return vec![format!("whether other containers depend on {name} could not be seen: {error}")],
+        };
+        for other in now.iter().filter(|other| other.id != container.id && other.state.is_up()) {
+            let inspected = match self.engine.inspect(&other.id).await {
+                Ok(inspected) => inspected,
+                Err(error) => {
+                    // It may have gone meanwhile.
+                    tracing::debug!(container = other.name, %error, "it could not be inspected");
+                    continue;
+                }
+            };
+            for (key, what) in [("PidMode", "lives among the processes of"), ("IpcMode", "shares the memory of")] {
+                let mode = inspected["HostConfig"][key].as_str().and_then(|mode| mode.strip_prefix("container:"));
+                if mode.is_some_and(|mode| mode == container.id || mode == *name) {
+                    bound.push((other.name.clone(), what));
+                }
+            }
+        }
+        let sentence = |(other, what)| format!("{other} {what} {name}, which was made anew: make it again too");
+        bound.into_iter().map(sentence).collect()
+    }
+
     /// Restarts the containers that live in the network of one that was stopped and started again: theirs ended with it.
     pub(super) async fn reattach(&self, id: &str) {
         let now = match self.engine.containers().await {

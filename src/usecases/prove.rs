@@ -18,14 +18,14 @@ use crate::domain::proof::{Expectation, ExpectedImage, Verdict, judge};
 
 /// How often containers are looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long an engine that has gone away is waited for: it may be restarting itself.
-const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the proof may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     pub health_timeout: Duration,
     pub settle: Duration,
+    /// How long an engine that has gone away is waited for.
+    pub engine: Duration,
 }
 
 /// A service that did not prove itself.
@@ -49,7 +49,7 @@ pub async fn prove(
             Ok(Look::Bad(unproven)) => return Err(unproven),
             Ok(Look::Again) => watch.engine_gone = None,
             Err(error) => {
-                if let (Some(reason), Some(service)) = (watch.engine_failed(&error), expected.keys().next()) {
+                if let (Some(reason), Some(service)) = (watch.engine_failed(&error, patience), expected.keys().next()) {
                     return Err(Unproven { service: service.clone(), reason });
                 }
             }
@@ -79,7 +79,7 @@ async fn prove_one(
                     (watch.started.elapsed() >= limit).then(|| format!("after {} s {reason}", limit.as_secs()))
                 }
             },
-            Err(error) => watch.engine_failed(&error),
+            Err(error) => watch.engine_failed(&error, patience),
         };
         if let Some(reason) = reason {
             return Err(Unproven { service: name.clone(), reason });
@@ -128,6 +128,7 @@ impl Limits {
         Patience {
             health_timeout: settings.health_timeout.unwrap_or(self.health_timeout),
             settle: settings.settle.unwrap_or(self.settle),
+            engine: self.engine_return,
         }
     }
 }
@@ -203,8 +204,8 @@ impl Watch {
     }
 
     /// Why an engine that fails to answer is not waited for any longer.
-    fn engine_failed(&mut self, error: &EngineError) -> Option<String> {
+    fn engine_failed(&mut self, error: &EngineError, patience: Patience) -> Option<String> {
         let since = *self.engine_gone.get_or_insert_with(Instant::now);
-        (since.elapsed() >= ENGINE_PATIENCE).then(|| error.to_string())
+        (since.elapsed() >= patience.engine).then(|| error.to_string())
     }
 }

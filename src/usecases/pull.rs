@@ -15,7 +15,12 @@ use crate::error::{Error, Kind};
 const PROGRESS: Duration = Duration::from_millis(200);
 
 /// Pulls an image, and tells its layers as they come. `authfile` has the login, in the place of Docker's own file.
-pub(super) async fn pull(running: &Running, reference: &ImageReference, authfile: Option<&Path>) -> Result<(), Error> {
+pub(super) async fn pull(
+    running: &Running,
+    reference: &ImageReference,
+    platform: Option<&str>,
+    authfile: Option<&Path>,
+) -> Result<(), Error> {
     let login = running.restock.freshness.registry().engine_login(reference, authfile).await;
     let mut last = (Instant::now(), String::new());
     let told = |event: PullEvent| {
@@ -35,7 +40,7 @@ pub(super) async fn pull(running: &Running, reference: &ImageReference, authfile
         running.restock.events.tell(Some(&running.handle.id), "progress", data);
     };
     let pulling = async {
-        running.restock.engine.pull(reference, login, told).await.map_err(|error| match error {
+        running.restock.engine.pull(reference, platform, login, told).await.map_err(|error| match error {
             EngineError::Status { message, .. } => {
                 let problem = pull_problem(&message);
                 let message = format!("the pull of {reference} failed: {message}");

@@ -1,44 +1,54 @@
 //! The replacement of a standalone container by one from another image: create, check, swap, prove, remove.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::apply::{keep_name_of_container, retag};
-use super::ending::{Ended, Later, unsettled};
-use super::evidence::evidence_of;
+use super::apply::keep_name_of_container;
 use super::jobs::Running;
 use super::prove::prove_standalone;
 use super::update_container::{Follow, refused};
 use crate::adapters::engine::{Engine, EngineError};
-use crate::adapters::store::container_owner;
 use crate::domain::app::ServiceName;
-use crate::domain::container::{Container, ContainerState, LocalImage};
-use crate::domain::image::ImageReference;
-use crate::domain::job::{Job, JobResult, OneOrMany, ServiceChange, Step};
+use crate::domain::container::{Container, LocalImage};
+use crate::domain::job::{OneOrMany, ServiceChange, Step};
 use crate::domain::journal::ContainerJournal;
-use crate::domain::recreate::{ApiVersion, recipe};
-use crate::error::{Error, Kind};
+use crate::domain::recreate::{ApiVersion, MANY_NETWORKS, Mac, Surroundings, recipe};
+use crate::error::Error;
 
 /// What the engine gives a container that has no grace period of its own, in seconds.
-const DEFAULT_GRACE: u64 = 10;
+const DEFAULT_GRACE: i64 = 10;
+/// How long a container is waited for that may take as long as it likes to stop (`StopTimeout` -1).
+const LONGEST_STOP: Duration = Duration::from_secs(3600);
 /// How long the engine may take to remove a container that was started with `--rm`.
 const REMOVAL: Duration = Duration::from_secs(30);
 
-/// What is about to be done with a container, and the body that makes the new one.
+/// What is about to be done with a container.
+pub(super) struct Planned {
+    pub journal: ContainerJournal,
+    /// What makes the new one.
+    pub body: Value,
+    /// What will not be as before.
+    pub warnings: Vec<String>,
+}
+
+/// Decides what is to be done, and touches nothing.
 pub(super) async fn plan(
     running: &Running,
     container: &Container,
     reference: &str,
+    platform: Option<&str>,
     new_image: &LocalImage,
     follows: Option<&Follow>,
-) -> Result<(ContainerJournal, Value), Error> {
+) -> Result<Planned, Error> {
     let engine = &running.restock.engine;
     let mut inspected = engine.inspect(&container.id).await?;
     if let Some(follow) = follows {
         follow.rewrite(&mut inspected);
     }
-    let old_image = engine.inspect_image(container.image_id.as_str()).await?.ok_or_else(|| {
+    let own_platform = &inspected["ImageManifestDescriptor"]["platform"];
+    let old_image = engine.inspect_image_for(container.image_id.as_str(), own_platform).await?.ok_or_else(|| {
         refused(
             "image_gone",
             format!("the image that {} was made from is gone, so what it gave cannot be told apart", container.name),
@@ -46,7 +56,13 @@ pub(super) async fn plan(
         .hint("make the container again by hand")
     })?;
     let api = ApiVersion::parse(&engine.info().await?.api_version);
-    let recipe = recipe(&inspected, &old_image, reference, api);
+    let surroundings = Surroundings {
+        reference,
+        api,
+        mac: mac_of(engine, &inspected, api).await?,
+        volumes_of_others: volumes_of_others(engine, &inspected).await?,
+    };
+    let recipe = recipe(&inspected, &old_image, &surroundings);
     let suffix: String = running.handle.id.as_str().chars().rev().take(8).collect();
     let auto_remove = inspected["HostConfig"]["AutoRemove"] == true;
     let journal = ContainerJournal {
@@ -54,10 +70,13 @@ pub(super) async fn plan(
         name: container.name.clone(),
         fresh_name: format!("{}-new-{suffix}", container.name),
         fresh_id: None,
+        proven: false,
+        made_again: None,
         parked_name: format!("{}-old-{suffix}", container.name),
         restart_policy: inspected["HostConfig"]["RestartPolicy"].clone(),
         running: container.state.is_up(),
-        grace: inspected["Config"]["StopTimeout"].as_u64().unwrap_or(DEFAULT_GRACE),
+        grace: u64::try_from(inspected["Config"]["StopTimeout"].as_i64().unwrap_or(DEFAULT_GRACE)).ok(),
+        platform: platform.map(str::to_owned),
         auto_remove,
         reference: reference.to_owned(),
         old_image: container.image_id.clone(),
@@ -67,7 +86,34 @@ pub(super) async fn plan(
         body: auto_remove.then(|| recipe.body.clone()),
         connect: recipe.connect,
     };
-    Ok((journal, recipe.body))
+    Ok(Planned { journal, body: recipe.body, warnings: recipe.warnings })
+}
+
+async fn mac_of(engine: &Engine, inspected: &Value, api: ApiVersion) -> Result<Mac, EngineError> {
+    let set = |mac: &Value| mac.as_str().filter(|mac| !mac.is_empty()).map(str::to_owned);
+    let shown = set(&inspected["Config"]["MacAddress"]);
+    if shown.is_some() || api < MANY_NETWORKS {
+        return Ok(Mac::Known(shown));
+    }
+    let id = inspected["Id"].as_str().unwrap_or_default();
+    Ok(engine.mac_set_by_hand(id).await?.map_or(Mac::Unknown, |mac| Mac::Known(set(&mac))))
+}
+
+/// The volumes that a container has from others, with `--volumes-from`.
+async fn volumes_of_others(engine: &Engine, inspected: &Value) -> Result<BTreeSet<String>, EngineError> {
+    let mut volumes = BTreeSet::new();
+    for other in inspected["HostConfig"]["VolumesFrom"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let other = other.split(':').next().unwrap_or_default();
+        // Without it the new container cannot be made either, which its creation says.
+        let other = match engine.inspect(other).await {
+            Ok(other) => other,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error),
+        };
+        let mounts = other["Mounts"].as_array().into_iter().flatten();
+        volumes.extend(mounts.filter_map(|mount| mount["Name"].as_str().map(str::to_owned)));
+    }
+    Ok(volumes)
 }
 
 /// Until the last step the old container is there. A sentence when it could not be removed at the end.
@@ -81,39 +127,55 @@ pub(super) async fn replace(
     let keep = keep_name_of_container(&journal.name);
     engine.tag(&journal.old_image, &keep, running.handle.id.as_str()).await.map_err(text)?;
     // The first thing that can fail for a reason of the new image's: the old one still runs.
-    let fresh = engine.create(&journal.fresh_name, body).await.map_err(text)?;
-    know(running, journal, Step::Apply, &fresh).await?;
+    let fresh = engine.create(&journal.fresh_name, body, journal.platform.as_deref()).await.map_err(text)?;
+    journal.fresh_id = Some(fresh.clone());
+    write_down(running, journal, Step::Apply).await?;
     retire(engine, journal).await.map_err(text)?;
     engine.rename(&fresh, &journal.name).await.map_err(text)?;
-    for (network, endpoint) in &journal.connect {
-        engine.connect(network, &fresh, endpoint).await.map_err(text)?;
-    }
+    connect_all(engine, &fresh, journal).await.map_err(text)?;
     if journal.running {
         engine.start(&fresh).await.map_err(text)?;
     }
     prove_standalone(running, &fresh, &journal.name, &journal.new_image, journal.running).await?;
+    note_proven(running, journal).await;
     Ok(remove_old(running, journal).await)
 }
 
+/// Connects a new container to the networks that its creation could not name.
+pub(super) async fn connect_all(engine: &Engine, id: &str, journal: &ContainerJournal) -> Result<(), EngineError> {
+    for (network, endpoint) in &journal.connect {
+        engine.connect(network, id, endpoint).await?;
+    }
+    Ok(())
+}
+
+/// Writes down that the new container works, before the old one goes: from here on nobody takes the update back.
+pub(super) async fn note_proven(running: &Running, journal: &mut ContainerJournal) {
+    journal.proven = true;
+    if let Err(error) = write_down(running, journal, Step::Apply).await {
+        tracing::error!(error, "it could not be written down that the new container works; the update goes on");
+    }
+}
+
 /// Removes the old container. The new one has proved itself, and goes on whatever becomes of this.
-async fn remove_old(running: &Running, journal: &ContainerJournal) -> Option<String> {
+pub(super) async fn remove_old(running: &Running, journal: &ContainerJournal) -> Option<String> {
     let error = running.restock.engine.remove(&journal.old_id).await.err()?;
     let warning = format!("the former container could not be removed, remove {} by hand: {error}", journal.parked_name);
     running.warn(&warning);
     Some(warning)
 }
 
-/// Writes down which container this job has made: only those are ever removed by it.
-async fn know(running: &Running, journal: &mut ContainerJournal, step: Step, id: &str) -> Result<(), String> {
-    journal.fresh_id = Some(id.to_owned());
-    let written = running.restock.store.write_journal(&running.handle.id, step, &*journal).await;
+/// Writes down how far the job has come and which containers it has made: only those are ever removed by it.
+pub(super) async fn write_down(running: &Running, journal: &ContainerJournal, step: Step) -> Result<(), String> {
+    let written = running.restock.store.write_journal(&running.handle.id, step, journal).await;
     written.map_err(|error| error.to_string())
 }
 
 /// Whether this job has made the container.
-fn is_ours(container: &Container, journal: &ContainerJournal) -> bool {
+pub(super) fn is_ours(container: &Container, journal: &ContainerJournal) -> bool {
     let named = [&journal.fresh_name, &journal.parked_name].contains(&&container.name);
-    container.id != journal.old_id && (named || journal.fresh_id.as_ref() == Some(&container.id))
+    let made = [&journal.fresh_id, &journal.made_again];
+    container.id != journal.old_id && (named || made.iter().any(|id| id.as_ref() == Some(&container.id)))
 }
 
 /// Stops the old container and puts it aside.
@@ -122,7 +184,7 @@ async fn retire(engine: &Engine, journal: &ContainerJournal) -> Result<(), Engin
         // Otherwise a restart of the engine would bring it back beside the new one.
         engine.set_restart_policy(&journal.old_id, &serde_json::json!({ "Name": "no" })).await?;
     }
-    engine.stop(&journal.old_id, Duration::from_secs(journal.grace)).await?;
+    engine.stop(&journal.old_id, grace_of(journal)).await?;
     if !journal.auto_remove || !journal.running {
         return engine.rename(&journal.old_id, &journal.parked_name).await;
     }
@@ -130,8 +192,8 @@ async fn retire(engine: &Engine, journal: &ContainerJournal) -> Result<(), Engin
 }
 
 /// Removes a container for good, also one that the engine is just removing by itself.
-async fn dismiss(engine: &Engine, id: &str, journal: &ContainerJournal) -> Result<(), EngineError> {
-    engine.stop(id, Duration::from_secs(journal.grace)).await?;
+pub(super) async fn dismiss(engine: &Engine, id: &str, journal: &ContainerJournal) -> Result<(), EngineError> {
+    engine.stop(id, grace_of(journal)).await?;
     match engine.remove(id).await {
         Err(EngineError::Status { status: 409, .. }) if journal.auto_remove => {}
         other => other?,
@@ -139,131 +201,16 @@ async fn dismiss(engine: &Engine, id: &str, journal: &ContainerJournal) -> Resul
     wait_until_gone(engine, id).await
 }
 
-async fn wait_until_gone(engine: &Engine, id: &str) -> Result<(), EngineError> {
+fn grace_of(journal: &ContainerJournal) -> Duration {
+    journal.grace.map_or(LONGEST_STOP, Duration::from_secs)
+}
+
+pub(super) async fn wait_until_gone(engine: &Engine, id: &str) -> Result<(), EngineError> {
     let until = Instant::now() + REMOVAL;
     while engine.vitals(id).await?.is_some() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
-}
-
-/// Takes a failed replacement back where that is wanted, and says how it ended.
-pub(super) async fn give_up(running: &Running, journal: &mut ContainerJournal, reason: &str, rollback: bool) -> Error {
-    if running.restock.engine.info().await.is_err() {
-        return unsettled(&journal.name, Later::EngineGone).service(&journal.name);
-    }
-    let containers = match &journal.fresh_id {
-        Some(fresh) => evidence_of(&running.restock.engine, fresh, &journal.name).await,
-        None => Vec::new(),
-    };
-    remember_bad(running, journal).await;
-    let changes = vec![change_of(journal)];
-    let error = if rollback {
-        running.warn(&format!("the update failed, the previous container is brought back: {reason}"));
-        running.begin_rollback().await;
-        let ended = take_back(running, journal).await.map_or_else(Ended::Lost, |()| Ended::TakenBack);
-        ended.error(&journal.name, reason, changes)
-    } else {
-        let error = Ended::LeftAsItIs.error(&journal.name, reason, changes);
-        error.hint(format!("the previous container is kept as {}", journal.parked_name))
-    };
-    error.service(&journal.name).containers(containers)
-}
-
-async fn remember_bad(running: &Running, journal: &ContainerJournal) {
-    let image = running.restock.engine.image(journal.new_image.as_str()).await.ok().flatten();
-    let digests = image.map(|image| image.repo_digests).unwrap_or_default();
-    let (owner, service) = (container_owner(&journal.name), ServiceName::new(journal.name.as_str()));
-    running.remember_bad(&owner, &service, &journal.reference, &journal.new_image, digests).await;
-}
-
-/// Brings the old container back, from wherever the replacement got to.
-async fn take_back(running: &Running, journal: &mut ContainerJournal) -> Result<(), String> {
-    let engine = &running.restock.engine;
-    let text = |error: EngineError| error.to_string();
-    for container in engine.containers().await.map_err(text)? {
-        if is_ours(&container, journal) {
-            dismiss(engine, &container.id, journal).await.map_err(text)?;
-        }
-    }
-    let moved_back = retag(&running.restock, &journal.old_image, &journal.reference).await;
-    let id = match engine.inspect(&journal.old_id).await {
-        Ok(old) => {
-            if let Err(reason) = moved_back {
-                tracing::error!(image = journal.reference, reason, "it still means the image that does not work");
-            }
-            if old["Name"].as_str().map(|name| name.trim_start_matches('/')) != Some(journal.name.as_str()) {
-                engine.rename(&journal.old_id, &journal.name).await.map_err(text)?;
-            }
-            if !journal.auto_remove {
-                engine.set_restart_policy(&journal.old_id, &journal.restart_policy).await.map_err(text)?;
-            }
-            journal.old_id.clone()
-        }
-        Err(error) if error.is_not_found() => {
-            moved_back?;
-            make_old_again(running, journal).await?
-        }
-        Err(error) => return Err(error.to_string()),
-    };
-    if journal.running {
-        engine.start(&id).await.map_err(text)?;
-    }
-    prove_standalone(running, &id, &journal.name, &journal.old_image, journal.running).await?;
-    running.restock.reattach(&id).await;
-    Ok(())
-}
-
-/// The engine has removed the old container, which had been started with `--rm`: another is made from the old image.
-async fn make_old_again(running: &Running, journal: &mut ContainerJournal) -> Result<String, String> {
-    let engine = &running.restock.engine;
-    let text = |error: EngineError| error.to_string();
-    let body = journal.body.as_ref().ok_or("how it was made has not been written down")?;
-    let id = engine.create(&journal.parked_name, body).await.map_err(text)?;
-    know(running, journal, Step::RollBack, &id).await?;
-    engine.rename(&id, &journal.name).await.map_err(text)?;
-    for (network, endpoint) in &journal.connect {
-        engine.connect(network, &id, endpoint).await.map_err(text)?;
-    }
-    Ok(id)
-}
-
-/// Finishes or takes back the replacement that a process left in the middle.
-pub(super) async fn settle_container(
-    running: &Running,
-    was: &Job,
-    journal: &mut ContainerJournal,
-) -> Result<JobResult, Error> {
-    let started = Instant::now();
-    let restock = &running.restock;
-    let reference = journal.reference.parse::<ImageReference>();
-    let reference = reference.map_or_else(|_| journal.reference.clone(), |reference| reference.canonical());
-    let lock = running.image_locks(&[reference].into()).await?;
-    let containers = restock.engine.containers().await?;
-    let fresh = containers.iter().find(|container| container.name == journal.name && is_ours(container, journal));
-    if let Some(fresh) =
-        fresh.filter(|fresh| was.step != Some(Step::RollBack) && fresh.state.is_up() == journal.running)
-        && prove_standalone(running, &fresh.id, &journal.name, &journal.new_image, journal.running).await.is_ok()
-    {
-        let mut result = running.interrupted(vec![change_of(journal)], "what was begun has been finished", started);
-        result.warnings.extend(remove_old(running, journal).await);
-        drop(lock);
-        let old = [(journal.old_id.clone(), journal.name.clone())];
-        result.warnings.extend(restock.take_along(old.into()).await);
-        return Ok(result);
-    }
-    // One that never ran has not been tried.
-    if fresh.is_some_and(|fresh| fresh.state != ContainerState::Created) {
-        remember_bad(running, journal).await;
-    }
-    running.begin_rollback().await;
-    match take_back(running, journal).await {
-        Ok(()) => Ok(running.interrupted(Vec::new(), "what was begun has been taken back", started)),
-        Err(reason) => {
-            let message = format!("the interrupted update of `{}` could not be taken back: {reason}", journal.name);
-            Err(Error::new(Kind::Internal, "rollback_failed", message).service(&journal.name))
-        }
-    }
 }
 
 /// What the journal changes, as the API tells it.

@@ -9,7 +9,7 @@ use super::context::Restock;
 use super::ending::{UNSETTLED, unsettled};
 use super::jobs::Running;
 use super::left_out::without;
-use super::replace::settle_container;
+use super::put_back::settle_container;
 use super::resolve::{canonical_references, check_directory, config, containers_of};
 use super::roll_back::remember_left;
 use super::update_app::{give_up, remember_bad, service_changes, settings};

@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
 use super::left_behind::names_by_id;
+use super::platform::foreign_platform;
 use super::pull::pull;
-use super::replace::{change_of, give_up, plan, replace};
+use super::put_back::give_up;
+use super::replace::{Planned, change_of, plan, replace};
 use super::resolve::is_of_directory;
 use super::update_unit::UnitRestart;
 use crate::adapters::store::container_owner;
@@ -76,9 +78,10 @@ impl Restock {
         let inspected = self.engine.inspect(&container.id).await?;
         self.check_standalone(&container, &inspected)?;
         let reference = snapshot.references[&container.id].clone();
+        let platform = foreign_platform(&self.engine, &inspected).await?;
         let target = Target::Container(container.name.clone());
         self.start_job(Kind::ContainerUpdate, target, move |running| async move {
-            update(&running, container, &reference, options).await
+            update(&running, container, &reference, platform.as_deref(), options).await
         })
         .await
     }
@@ -127,6 +130,7 @@ async fn update(
     running: &Running,
     container: Container,
     reference: &str,
+    platform: Option<&str>,
     options: ContainerOptions,
 ) -> Result<JobResult, Error> {
     let started = Instant::now();
@@ -140,12 +144,14 @@ async fn update(
     let lock = running.image_locks(&[parsed.canonical()].into()).await?;
     let is_here = match &options.pull {
         Pull::Always => false,
+        // Whoever pulled it has pulled the image for the engine's own platform.
+        Pull::UnlessItIs(_) if platform.is_some() => false,
         Pull::UnlessItIs(id) => restock.engine.image(reference).await?.is_some_and(|image| image.id == *id),
         Pull::Never => true,
     };
     if !is_here {
         running.step(Step::Pull).await?;
-        pull(running, &parsed, container.authfile.as_deref()).await?;
+        pull(running, &parsed, platform, container.authfile.as_deref()).await?;
     }
     running.step(Step::Plan).await?;
     let container = as_it_is_now(running, &container, reference).await?;
@@ -154,7 +160,7 @@ async fn update(
     let image =
         image.ok_or_else(|| Error::new(ErrorKind::Upstream, "no_such_image", format!("{reference} is not here")))?;
     let brought_back = options.pull == Pull::Never && restock.is_moved_back(&parsed, &image).await?;
-    match (&options.follows, runs(&container, &image, None)) {
+    match (&options.follows, runs(&container, &image, platform)) {
         (None, false) if brought_back => return Ok(skip(SkipReason::MovedBack)),
         (None, true) => return Ok(report(running, Outcome::Unchanged, None, None, started)),
         (Some(_), false) => {
@@ -167,7 +173,9 @@ async fn update(
         let restart = UnitRestart { unit, container: &container, reference, rollback: !options.no_rollback };
         return restart.run(running, image, started).await;
     }
-    let (mut journal, body) = plan(running, &container, reference, &image, options.follows.as_ref()).await?;
+    let planned = plan(running, &container, reference, platform, &image, options.follows.as_ref()).await?;
+    let Planned { mut journal, body, mut warnings } = planned;
+    warnings.extend(restock.bound_to(&container).await);
     running.handle.begin_touching()?;
     restock.store.write_journal(&running.handle.id, Step::Apply, &journal).await?;
     running.tell_step(Step::Apply);
@@ -178,6 +186,8 @@ async fn update(
             // Those who shared its network may need the same image.
             drop(lock);
             let mut result = report(running, Outcome::Updated, Some(change), None, started);
+            warnings.iter().for_each(|warning| running.warn(warning));
+            result.warnings.extend(warnings);
             result.warnings.extend(warning);
             result.warnings.extend(restock.take_along(names_by_id([&container])).await);
             Ok(result)

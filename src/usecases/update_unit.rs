@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::apply::{keep_name_of_container, retag};
-use super::ending::Ended;
+use super::ending::{Ended, Later, unsettled};
 use super::evidence::evidence_of;
 use super::jobs::Running;
 use super::prove::prove_standalone;
@@ -43,13 +43,14 @@ impl UnitRestart<'_> {
             version_to: image.version,
             source: image.source,
         };
-        let journal = UnitJournal {
+        let mut journal = UnitJournal {
             unit: self.unit.to_owned(),
             name: self.container.name.clone(),
             old_image,
             new_image: image.id,
             change: change.clone(),
             rollback: self.rollback,
+            proven: false,
         };
         running.handle.begin_touching()?;
         restock.store.write_journal(&running.handle.id, Step::Apply, &journal).await?;
@@ -57,6 +58,7 @@ impl UnitRestart<'_> {
         let warning = protect(running, &journal).await?;
         match restart(running, &journal, &journal.new_image).await {
             Ok(()) => {
+                note_proven(running, &mut journal).await;
                 restock.forget_bad(&container_owner(&journal.name), &change.service).await;
                 let mut result = report(running, Outcome::Updated, Some(change), None, started);
                 result.warnings.extend(warning);
@@ -103,10 +105,20 @@ async fn restart(running: &Running, journal: &UnitJournal, image: &ImageId) -> R
     running.restock.systemd.restart(&journal.unit).await.map_err(|error| {
         if error.touched() { NotRestarted::Failed(error.to_string()) } else { NotRestarted::Untouched(error) }
     })?;
-    if running.handle.job().step == Some(Step::Apply) {
-        running.step(Step::Verify).await.map_err(|error| NotRestarted::Failed(error.to_string()))?;
+    if running.handle.job().step == Some(Step::Apply)
+        && let Err(error) = running.step(Step::Verify).await
+    {
+        tracing::error!(%error, "the step could not be written down; the update goes on");
     }
     prove(running, journal, image).await.map_err(NotRestarted::Failed)
+}
+
+/// Writes down that the container with the new image works: from here on nobody takes the update back.
+async fn note_proven(running: &Running, journal: &mut UnitJournal) {
+    journal.proven = true;
+    if let Err(error) = running.restock.store.write_journal(&running.handle.id, Step::Verify, &*journal).await {
+        tracing::error!(%error, "it could not be written down that the new container works; the update goes on");
+    }
 }
 
 /// The unit's container may have another ID and even another name now.
@@ -158,6 +170,9 @@ async fn evidence(running: &Running, journal: &UnitJournal) -> Vec<FailedContain
 }
 
 async fn give_up(running: &Running, journal: &UnitJournal, reason: &str) -> Error {
+    if running.restock.engine.info().await.is_err() {
+        return unsettled(&journal.name, Later::EngineGone).service(&journal.name);
+    }
     let containers = evidence(running, journal).await;
     remember_bad(running, journal).await;
     let ended = if journal.rollback {
@@ -190,8 +205,15 @@ pub(super) async fn settle_unit(running: &Running, was: &Job, journal: &UnitJour
     let reference = journal.change.tag.parse::<ImageReference>();
     let reference = reference.map_or_else(|_| journal.change.tag.clone(), |reference| reference.canonical());
     let _lock = running.image_locks(&[reference].into()).await?;
+    // An engine that is away now says nothing of the container.
+    running.restock.engine.info().await?;
     if was.step != Some(Step::RollBack) {
-        if prove(running, journal, &journal.new_image).await.is_ok() {
+        // One that has proved itself has been in use since, and whatever became of it was its owner's doing.
+        let works = journal.proven || prove(running, journal, &journal.new_image).await.is_ok();
+        if !works && running.restock.engine.info().await.is_err() {
+            return Err(unsettled(&journal.name, Later::EngineGone));
+        }
+        if works {
             let changes = vec![journal.change.clone()];
             return Ok(running.interrupted(changes, "what was begun has been finished", started));
         }

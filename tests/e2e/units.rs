@@ -1,5 +1,5 @@
 //! Containers that systemd units run: a real D-Bus, and on it a stand-in for systemd's manager that makes the unit's
-//! container anew, as a unit of `podman generate systemd --new` does.
+//! container anew, as a unit of `podman generate systemd --new` does; and an engine that says it is Podman.
 
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,7 @@ use zbus::wire::{ObjectPath, OwnedObjectPath};
 use crate::both_engines;
 use crate::case::Case;
 use crate::containers::{inspect, update};
+use crate::relay::Relay;
 use crate::world::{Kind, World};
 
 const UNIT: &str = "web.service";
@@ -133,7 +134,10 @@ fn unit(kind: Kind, restarts: &[Restart]) -> (Case, String, Bus) {
         restarts: Arc::new(Mutex::new(restarts.to_vec())),
     };
     let bus = Bus::start(&case, (!restarts.is_empty()).then_some(manager));
-    case.serve_with(&["--dbus", &bus.address]);
+    // Only Podman has units; it speaks the same API.
+    let podman = Relay::start(&case);
+    podman.pretend_podman(&case);
+    case.serve_with(&["--dbus", &bus.address, "--docker-host", &podman.host()]);
     case.publish("web", "2", "web");
     (case, name, bus)
 }
@@ -190,6 +194,17 @@ fn a_systemd_that_refuses_or_is_away_leaves_the_container_as_it_was() {
         let after = inspect(&case, &name);
         assert_eq!((&after["Id"], &after["State"]["StartedAt"]), (&before["Id"], &before["State"]["StartedAt"]));
     }
+}
+
+#[test]
+fn an_engine_that_is_not_podman_has_no_units() {
+    let (mut case, name, bus) = unit(Kind::Classic, &[Restart::Works]);
+    case.serve_with(&["--dbus", &bus.address]);
+    let job = update(&case, &name);
+    assert_eq!(job["outcome"], "updated", "{job}");
+    // A unit would have made it without a rest of the former one.
+    assert_eq!(version(&case, &name), "2");
+    assert!(!case.read_log().contains("restarting the unit"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod api;
 mod cli;
 mod connections;
+mod containers;
 mod docker;
 mod jobs;
 mod metrics;

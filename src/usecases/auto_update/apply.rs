@@ -111,7 +111,7 @@ async fn pull_one(
 ) -> Result<Option<LocalImage>, Error> {
     let restock = &running.restock;
     let _lock = running.image_locks(&[reference.canonical()].into()).await?;
-    pull(running, reference, authfile).await?;
+    pull(running, reference, None, authfile).await?;
     Ok(restock.engine.image(&reference.canonical()).await?)
 }
 
