@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod app;
+pub mod attempt;
 pub mod container;
 pub mod evidence;
 pub mod freshness;
