@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::connection::Store;
 use super::error::{Failure, StoreError};
@@ -30,6 +30,26 @@ pub struct BadImage {
     pub cause: BadCause,
     /// With [`BadCause::Setup`], what the app was set up as.
     pub config: Option<String>,
+}
+
+/// Writes what is known of an image that failed, inside whatever transaction the caller has.
+pub(super) fn insert_bad(connection: &Connection, bad: &BadImage) -> Result<(), Failure> {
+    connection.execute(
+        "INSERT OR REPLACE INTO bad_images (app, service, image_id, reference, digests, job, since, cause, config)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            bad.owner,
+            bad.service.as_str(),
+            bad.image_id.as_str(),
+            bad.reference,
+            json(&bad.digests)?,
+            bad.job.as_str(),
+            bad.since.to_string(),
+            word(&bad.cause)?,
+            bad.config,
+        ],
+    )?;
+    Ok(())
 }
 
 /// A standalone container as the owner of an image: no app can have this name.
@@ -90,26 +110,7 @@ impl Store {
     /// Remembers an image that failed. The same image again replaces what is known of it.
     pub async fn remember_bad(&self, bad: &BadImage) -> Result<(), StoreError> {
         let bad = bad.clone();
-        self.call(move |connection| {
-            connection.execute(
-                "INSERT OR REPLACE INTO bad_images
-                 (app, service, image_id, reference, digests, job, since, cause, config)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                params![
-                    bad.owner,
-                    bad.service.as_str(),
-                    bad.image_id.as_str(),
-                    bad.reference,
-                    json(&bad.digests)?,
-                    bad.job.as_str(),
-                    bad.since.to_string(),
-                    word(&bad.cause)?,
-                    bad.config,
-                ],
-            )?;
-            Ok(())
-        })
-        .await
+        self.call(move |connection| insert_bad(connection, &bad)).await
     }
 
     /// The images that failed for an owner.

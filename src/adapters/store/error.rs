@@ -34,6 +34,8 @@ pub enum StoreError {
     Row { path: PathBuf, what: String, reason: String },
     #[error("the database {} does not know the job {job}", path.display())]
     UnknownJob { path: PathBuf, job: String },
+    #[error("another process works on the job {job}")]
+    Taken { job: String },
     #[error("the database {} failed: {reason}. Look at the disk and at the file's permissions", path.display())]
     Other { path: PathBuf, reason: String },
 }
@@ -44,6 +46,7 @@ pub(super) enum Failure {
     Sqlite(rusqlite::Error),
     Row { what: String, reason: String },
     UnknownJob(String),
+    Taken(String),
 }
 
 impl Failure {
@@ -57,6 +60,7 @@ impl Failure {
             Self::Sqlite(error) => StoreError::from_sqlite(path, &error),
             Self::Row { what, reason } => StoreError::Row { path: path.into(), what, reason },
             Self::UnknownJob(job) => StoreError::UnknownJob { path: path.into(), job },
+            Self::Taken(job) => StoreError::Taken { job },
         }
     }
 }

@@ -4,15 +4,18 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::attempts;
 use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::rows::{Reason, json, read_json, read_optional_word, read_word, word};
 use crate::domain::app::AppName;
+use crate::domain::attempt::{Attempt, legacy};
 use crate::domain::job::{Job, JobId, Kind, Outcome, State, Step, Target};
 use crate::domain::journal::Journal;
 
 /// Everything of a job but the journal, which is large and seldom wanted.
-const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, started_at, finished_at";
+const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, started_at, finished_at,
+    (SELECT blocked FROM attempts WHERE attempts.job = jobs.id) AS blocked";
 
 /// How long passes that changed nothing stay in the history: one an hour, with its report, would outgrow all else in it.
 const UNCHANGED_KEPT: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
@@ -100,7 +103,8 @@ impl Store {
                     job.finished_at.map(|at| at.to_string()),
                 ],
             )?;
-            if matches!(job.target, Target::Container(_)) {
+            let had_secrets = attempts::close(connection, &job.id)?;
+            if had_secrets || matches!(job.target, Target::Container(_)) {
                 // The log as well has what the journal said. While somebody reads, it is emptied another time.
                 connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
             }
@@ -203,19 +207,25 @@ impl Store {
     ///
     /// # Errors
     /// Also when that one cannot be understood: an older one in its place would bring back the wrong images.
-    pub async fn last_update(&self, app: &AppName) -> Result<Option<(Job, Journal)>, StoreError> {
+    pub async fn last_update(&self, app: &AppName) -> Result<Option<(Job, Attempt)>, StoreError> {
         let app = app.clone();
         let query = format!(
             "SELECT {COLUMNS} FROM jobs
              WHERE target_kind = 'app' AND target = ?1 AND kind = 'update' AND state = 'finished'
-               AND journal IS NOT NULL
+               AND (journal IS NOT NULL OR EXISTS (SELECT 1 FROM attempts WHERE attempts.job = jobs.id))
                AND (outcome IN ('updated', 'failed') OR outcome = 'interrupted' AND json_extract(result, '$.updated'))
              ORDER BY id DESC LIMIT 1"
         );
         let found = self.call(move |connection| one(connection, &query, params![app.as_str()])).await?;
         let Some(job) = found else { return Ok(None) };
-        match self.journal(&job.id).await? {
-            Some(journal) => Ok(Some((job, journal))),
+        if let Some(found) = self.attempt(&job.id).await? {
+            return Ok(Some((job, found.attempt)));
+        }
+        match self.journal::<Journal>(&job.id).await? {
+            Some(journal) => {
+                let attempt = legacy::of_app(&job.id, job.kind, job.step.unwrap_or(Step::Apply), journal);
+                Ok(Some((job, attempt)))
+            }
             None => Err(Failure::row(format!("job {}", job.id), "it has no journal").at(self.path())),
         }
     }
@@ -255,6 +265,7 @@ fn columns_of(row: &Row<'_>, id: &str) -> Result<Job, Reason> {
         outcome: read_optional_word(row, "outcome")?,
         result: read_json(row, "result")?,
         error: read_json(row, "error")?,
+        blocked: row.get("blocked")?,
         by: row.get("by")?,
         started_at: row.get::<_, String>("started_at")?.parse()?,
         finished_at: row.get::<_, Option<String>>("finished_at")?.map(|at| at.parse()).transpose()?,
@@ -271,7 +282,7 @@ fn target_of(kind: &str, target: String) -> Result<Target, Reason> {
     }
 }
 
-fn known(changed: usize, job: &JobId) -> Result<(), Failure> {
+pub(super) fn known(changed: usize, job: &JobId) -> Result<(), Failure> {
     if changed == 1 { Ok(()) } else { Err(Failure::UnknownJob(job.to_string())) }
 }
 

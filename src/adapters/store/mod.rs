@@ -9,6 +9,7 @@
 
 mod access;
 mod apps;
+mod attempts;
 mod connection;
 mod digests;
 mod error;
@@ -20,6 +21,7 @@ mod schema;
 mod skips;
 
 pub use apps::{BadImage, container_owner};
+pub use attempts::Found;
 pub use connection::Store;
 pub use digests::RememberedDigest;
 pub use error::StoreError;

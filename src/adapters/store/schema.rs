@@ -109,6 +109,32 @@ const STEPS: &[M<'static>] = &[
          ALTER TABLE bad_images ADD COLUMN cause TEXT NOT NULL DEFAULT 'failed';
          ALTER TABLE bad_images ADD COLUMN config TEXT;  -- hash of the set-up that it failed with",
     ),
+    M::up(
+        "CREATE TABLE attempts (
+            job      TEXT NOT NULL PRIMARY KEY,
+            host     TEXT NOT NULL,
+            format   INTEGER NOT NULL,              -- selects the reader of facts and why
+            facts    TEXT NOT NULL,                 -- JSON, written once, kept for a rollback
+            stage    TEXT NOT NULL,
+            exposed  INTEGER NOT NULL,              -- New has been started
+            deaths   INTEGER NOT NULL,              -- processes that ended while they worked on it
+            why      TEXT,                          -- JSON: the setback that turned it back
+            worker   TEXT,                          -- the process that works on it
+            blocked  TEXT,                          -- what it waits for
+            made_old TEXT,                          -- IDs of containers that it has made
+            made_new TEXT,
+            recipe   TEXT                           -- JSON: how to make a container again; may be secret, NULL once closed
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE attempt_steps (
+            job    TEXT NOT NULL,
+            n      INTEGER NOT NULL,
+            action TEXT NOT NULL,
+            begun  TEXT NOT NULL,
+            ended  TEXT,
+            PRIMARY KEY (job, n)
+         ) STRICT;",
+    ),
 ];
 
 /// All migrations, oldest first.
