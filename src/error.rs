@@ -108,6 +108,8 @@ pub struct Error {
 pub struct Attempt {
     pub outcome: Outcome,
     pub services: Vec<ServiceChange>,
+    /// What the owner should see to all the same.
+    pub warnings: Vec<String>,
 }
 
 impl Error {

@@ -62,6 +62,7 @@ mod tests {
             error: failed.then_some(error),
             started_at: now,
             finished_at: Some(now),
+            blocked: None,
             by: None,
         }
     }

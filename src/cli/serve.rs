@@ -121,5 +121,6 @@ async fn stop(restock: &Arc<Restock>, grace: Duration) {
         for job in restock.jobs.running() {
             tracing::warn!(job.id = %job.id, target = job.target.name(), "interrupted; the next start settles it");
         }
+        restock.leave_open().await;
     }
 }

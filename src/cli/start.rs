@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -20,10 +19,7 @@ use crate::config::{LogFormat, Settings};
 use crate::error::Error;
 use crate::usecases::freshness::Freshness;
 use crate::usecases::notify::{Notifying, Pace};
-use crate::usecases::{Limits, Parts, Restock};
-
-/// How long an engine that goes away in the middle of an update is waited for.
-const ENGINE_RETURN: Duration = Duration::from_secs(60);
+use crate::usecases::{Limits, Parts, Restock, Waits};
 
 /// What is logged unless somebody says otherwise; see [`Settings::log`].
 const USUAL: &str = "info";
@@ -56,11 +52,11 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             settle: settings.settle,
             keep: settings.keep,
             cleanup: settings.cleanup,
-            engine_return: ENGINE_RETURN,
             pull_timeout: settings.pull_timeout,
             concurrency: settings.concurrency,
             window: settings.window.clone(),
             zone: settings.timezone.clone(),
+            waits: Waits::default(),
         },
         apps: AppsDir::new(settings.apps.clone()),
         engine: Engine::new(settings.docker_host.clone())?,

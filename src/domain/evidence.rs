@@ -40,6 +40,10 @@ pub fn last_lines(text: &str) -> Vec<String> {
         let kept = end_of(line, left);
         left -= kept.len();
         lines.push(kept.to_owned());
+        if kept.len() < line.len() {
+            // What came before a line that was cut would read as if it belonged to it.
+            break;
+        }
     }
     lines.reverse();
     lines

@@ -321,6 +321,9 @@ pub struct Job {
     pub outcome: Option<Outcome>,
     pub result: Option<JobResult>,
     pub error: Option<JobError>,
+    /// What a job that stays open waits for; nobody works on it until that has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
     /// Who did it, where that is told: a user, a key, an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,

@@ -132,6 +132,7 @@ mod tests {
         Job {
             id: JobId::new(ulid::Ulid::from_parts(1, 1)),
             kind,
+            blocked: None,
             by: None,
             target: Target::App("web".into()),
             state: State::Finished,

@@ -119,6 +119,50 @@ pub fn by_service(containers: &[Container]) -> BTreeMap<&ServiceName, Vec<&Conta
     services
 }
 
+/// Which services Compose starts, and which it only creates; `None` means none, so nothing is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selections {
+    pub up: Option<Selection>,
+    pub create: Option<Selection>,
+}
+
+/// Which services a verb of Compose works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// The whole project, so that what shares a namespace follows.
+    Project,
+    /// Only these, and nothing they depend on.
+    Only(Vec<ServiceName>),
+}
+
+/// Chooses what is started and what is only created, of the services that are worked on (`wanted`; `None` means all).
+///
+/// Stopped services never flash up, not even for a moment, so `up` gets the services by name as soon as one of the
+/// project's is not to run; otherwise it gets the whole project.
+pub fn selections(
+    project: &Project,
+    wanted: Option<&BTreeSet<ServiceName>>,
+    running: &BTreeSet<&ServiceName>,
+    before: &BTreeSet<ServiceName>,
+    changed: &BTreeSet<ServiceName>,
+) -> Selections {
+    let is_wanted = |name: &ServiceName| wanted.is_none_or(|wanted| wanted.contains(name));
+    let one_shots = project.one_shots();
+    let runs = |name: &ServiceName| !running.is_empty() && (running.contains(name) || one_shots.contains(name));
+    let up: Vec<_> = project.services.keys().filter(|name| is_wanted(name) && runs(name)).cloned().collect();
+    let create: Vec<_> = project
+        .with_dependents(changed)
+        .into_iter()
+        .filter(|name| is_wanted(name) && !up.contains(name) && before.contains(name))
+        .collect();
+    let selection = |services: Vec<ServiceName>| match services.len() {
+        0 => None,
+        n if n == project.services.len() => Some(Selection::Project),
+        _ => Some(Selection::Only(services)),
+    };
+    Selections { up: selection(up), create: selection(create) }
+}
+
 /// Compares every service of `project` that has containers with `images`, the local meaning of each reference.
 ///
 /// `selected` limits the comparison to some services; `None` means all.

@@ -19,6 +19,8 @@ pub struct Expectation {
     pub up: bool,
     /// It is done when it has exited with 0: a one-shot that others wait for.
     pub completes: bool,
+    /// Its healthcheck had failed before already: it must only run.
+    pub may_be_unhealthy: bool,
 }
 
 /// An image by both names a container may know it by.
@@ -61,10 +63,12 @@ pub fn judge(vitals: &Vitals, expected: &Expectation, stable: Duration, settle: 
         return Verdict::Good;
     }
     match vitals.state {
-        ContainerState::Running if vitals.health == Health::Unhealthy => Verdict::Bad(match &vitals.health_output {
-            Some(output) => format!("its healthcheck says it is unhealthy: {}", first_words(output)),
-            None => "its healthcheck says it is unhealthy".into(),
-        }),
+        ContainerState::Running if vitals.health == Health::Unhealthy && !expected.may_be_unhealthy => {
+            Verdict::Bad(match &vitals.health_output {
+                Some(output) => format!("its healthcheck says it is unhealthy: {}", first_words(output)),
+                None => "its healthcheck says it is unhealthy".into(),
+            })
+        }
         // Also one that is healthy between its restarts.
         ContainerState::Running | ContainerState::Restarting if vitals.restarts >= LOOP => {
             Verdict::Bad(format!("it restarts in a loop (exit code {})", vitals.exit_code))
@@ -122,7 +126,7 @@ mod tests {
 
     fn up(completes: bool) -> Expectation {
         let image = ExpectedImage { id: ImageId::new("new"), manifest: None };
-        Expectation { image: Some(image), up: true, completes }
+        Expectation { image: Some(image), up: true, completes, may_be_unhealthy: false }
     }
 
     fn verdict(vitals: &Vitals, stable: u64) -> Verdict {

@@ -94,6 +94,16 @@ pub fn recipe(container: &Value, old_image: &Value, surroundings: &Surroundings<
     Recipe { body, connect, warnings }
 }
 
+/// Lets an inspected container live in the namespaces of the one that replaced `old`.
+pub fn join_replacement(inspected: &mut Value, old: &str, new: &str) {
+    for key in ["NetworkMode", "PidMode", "IpcMode"] {
+        let mode = &mut inspected["HostConfig"][key];
+        if mode.as_str().and_then(|mode| mode.strip_prefix("container:")) == Some(old) {
+            *mode = format!("container:{new}").into();
+        }
+    }
+}
+
 /// Podman lists variables that it sets itself, and names limits in a way that its own creation refuses.
 fn forget_podman(config: &mut Map<String, Value>, host: &mut Map<String, Value>, hostname: &str) {
     if let Some(Value::Array(env)) = config.get_mut("Env")

@@ -39,8 +39,6 @@ pub struct Limits {
     pub keep: Duration,
     /// Remove the images of before an update when they are no longer kept.
     pub cleanup: bool,
-    /// How long an engine that goes away in the middle of an update is waited for: it may be restarting itself.
-    pub engine_return: Duration,
     /// How long one pull may take.
     pub pull_timeout: Duration,
     /// How many apps are worked on at once.
@@ -49,6 +47,31 @@ pub struct Limits {
     pub window: Option<Window>,
     /// The zone of schedules and window.
     pub zone: TimeZone,
+    pub waits: Waits,
+}
+
+/// How long a change waits for what may pass by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For an engine that went away: it may be restarting itself.
+    pub engine: Duration,
+    /// For a database that cannot be written, before a change that is not proven yet turns back.
+    pub writes: Duration,
+    /// Between two tries.
+    pub retry: Duration,
+    /// Between two looks at containers that are being proved.
+    pub look: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            engine: Duration::from_secs(60),
+            writes: Duration::from_secs(60),
+            retry: Duration::from_millis(500),
+            look: Duration::from_millis(250),
+        }
+    }
 }
 
 impl Limits {
@@ -93,6 +116,8 @@ pub struct Restock {
     pub metrics: Metrics,
     pub notifying: Notifying,
     pub systemd: Systemd,
+    /// Names this process on what it works on; another process never has the same.
+    pub(in crate::usecases) worker: String,
     /// The container this process runs in, if it runs in one.
     own_container: Option<String>,
     /// Fires when the service shuts down.
@@ -114,6 +139,7 @@ impl Restock {
             log_readers: Arc::new(Semaphore::new(MOST_READERS)),
             metrics: Metrics::default(),
             jobs: Jobs::default(),
+            worker: ulid::Ulid::new().to_string(),
             own_container,
             stopping: CancellationToken::new(),
             limits,

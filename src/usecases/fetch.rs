@@ -30,6 +30,8 @@ pub(super) struct Fetched {
     /// `repository@digest` of what the containers run, by image ID, from before the pull: afterwards a containerd store
     /// has forgotten it.
     pub digests: BTreeMap<String, Vec<String>>,
+    /// The locks of the project's references.
+    pub locks: ImageLocks,
 }
 
 /// Resolves the project and pulls its images, and holds the locks of their references from before the pull.
@@ -43,7 +45,7 @@ pub(super) async fn fetch(
     compose: &Compose,
     options: &UpdateOptions,
     everything: &[Container],
-) -> Result<(Fetched, ImageLocks), Error> {
+) -> Result<Fetched, Error> {
     let restock = &running.restock;
     let call = ProjectCall::new(&app.path);
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
@@ -98,7 +100,7 @@ pub(super) async fn fetch(
     if !more.is_empty() {
         pull(running, compose, &call, &more, &redactor, running.handle.cancelled()).await.map_err(failed)?;
     }
-    Ok((Fetched { call, model, selected, digests }, locks))
+    Ok(Fetched { call, model, selected, digests, locks })
 }
 
 async fn digests_of(

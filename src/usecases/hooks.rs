@@ -3,65 +3,81 @@
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::Work;
-use super::jobs::cancelled;
+use super::attempt::{Scene, Work};
+use super::jobs::{Running, cancelled};
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::readable;
+use crate::domain::attempt::ProjectFact;
 use crate::domain::hook::Hook;
 use crate::domain::job::{Outcome, Step};
 use crate::error::{Attempt, Error, Kind};
 
 impl Work<'_> {
+    /// Runs what comes after an update that works, and warns of each that failed: the update stays.
+    pub(super) async fn run_hooks_after(&mut self) {
+        let Some(scene) = self.scene.as_ref().filter(|scene| !scene.hooks_after.is_empty()) else { return };
+        if self.attempt.project().is_some_and(|project| project.running().is_empty()) {
+            self.warnings.push("the `after` hooks were not run: the app is stopped".to_owned());
+            return;
+        }
+        if self.hooks_begun {
+            let warning = "some of the hooks that come after an update may not have run";
+            self.warnings.push(warning.to_owned());
+            return;
+        }
+        if let Err(error) = self.running.step(Step::HooksAfter).await {
+            tracing::error!(%error, "the step could not be written down; the hooks run all the same");
+        }
+        for hook in &scene.hooks_after {
+            if let Err(error) = scene.run_hook(self.running, hook, "after", &CancellationToken::new()).await {
+                let said = scene.what_hook_said(&error).map(|said| format!(": {said}")).unwrap_or_default();
+                let warning = format!("the `after` hook in `{}` {}{said}", hook.service, what_happened(&error));
+                self.running.warn(&warning);
+                self.warnings.push(warning);
+            }
+        }
+    }
+}
+
+impl Scene {
     /// Runs what comes before an update, in the containers as they are.
     ///
     /// Nothing of an app that is stopped as a whole can run them; gives a sentence that says so.
     ///
     /// # Errors
     /// The first that fails: nothing has been touched, and nothing may be.
-    pub async fn hooks_before(&self, hooks: &[Hook]) -> Result<Option<String>, Error> {
+    pub(super) async fn hooks_before(
+        &self,
+        running: &Running,
+        project: &ProjectFact,
+        hooks: &[Hook],
+    ) -> Result<Option<String>, Error> {
         if hooks.is_empty() {
             return Ok(None);
         }
-        if self.journal.running().is_empty() {
+        if project.running().is_empty() {
             let skipped = "the `before` hooks were not run: the app is stopped";
-            self.running.warn(skipped);
-            return Ok(Some(skipped.into()));
+            running.warn(skipped);
+            return Ok(Some(skipped.to_owned()));
         }
-        self.running.step(Step::HooksBefore).await?;
+        running.step(Step::HooksBefore).await?;
         for hook in hooks {
-            let ran = self.run_hook(hook, "before", self.running.handle.cancelled()).await;
+            let ran = self.run_hook(running, hook, "before", running.handle.cancelled()).await;
             ran.map_err(|error| self.stopped(hook, &error))?;
         }
         Ok(None)
     }
 
-    /// Runs what comes after an update that works, and gives a sentence for each that failed: the update stays.
-    pub async fn hooks_after(&self, hooks: &[Hook]) -> Vec<String> {
-        if hooks.is_empty() {
-            return Vec::new();
-        }
-        if self.journal.running().is_empty() {
-            return vec!["the `after` hooks were not run: the app is stopped".into()];
-        }
-        if let Err(error) = self.running.step(Step::HooksAfter).await {
-            tracing::error!(%error, "the step could not be written down; the hooks run all the same");
-        }
-        let mut failed = Vec::new();
-        for hook in hooks {
-            if let Err(error) = self.run_hook(hook, "after", &CancellationToken::new()).await {
-                let said = self.what_hook_said(&error).map(|said| format!(": {said}")).unwrap_or_default();
-                let warning = format!("the `after` hook in `{}` {}{said}", hook.service, what_happened(&error));
-                self.running.warn(&warning);
-                failed.push(warning);
-            }
-        }
-        failed
-    }
-
-    async fn run_hook(&self, hook: &Hook, when: &str, cancel: &CancellationToken) -> Result<(), CommandError> {
+    async fn run_hook(
+        &self,
+        running: &Running,
+        hook: &Hook,
+        when: &str,
+        cancel: &CancellationToken,
+    ) -> Result<(), CommandError> {
         tracing::info!(service = %hook.service, when, "running a hook");
         let told = json!({ "hook": when, "service": hook.service });
-        self.running.restock.events.tell(Some(&self.running.handle.id), "hook", told);
+        running.restock.events.tell(Some(&running.handle.id), "hook", told);
         self.compose.exec(&self.call, &hook.service, &hook.command, hook.timeout, cancel).await
     }
 
@@ -80,7 +96,7 @@ impl Work<'_> {
         Error {
             command: Some(format!("docker compose exec -T {}", hook.service)),
             stderr: self.what_hook_said(error),
-            attempt: Some(Attempt { outcome: Outcome::Failed, services: Vec::new() }),
+            attempt: Some(Attempt { outcome: Outcome::Failed, services: Vec::new(), warnings: Vec::new() }),
             ..stopped
         }
     }

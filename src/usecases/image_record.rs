@@ -99,6 +99,7 @@ impl ImageChange<'_> {
             outcome: Some(Outcome::Done),
             result: Some(result),
             error: None,
+            blocked: None,
             by: Some(self.by.to_owned()),
             started_at: self.started_at,
             finished_at: Some(Timestamp::now()),

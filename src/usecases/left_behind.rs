@@ -13,11 +13,6 @@ use crate::domain::container::Container;
 /// How long a container may take to stop, where it does not say otherwise itself: what the Docker CLI gives it.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What containers are called that may be replaced by others of the same names, by their IDs.
-pub(super) fn names_by_id<'a>(containers: impl IntoIterator<Item = &'a Container>) -> BTreeMap<String, String> {
-    containers.into_iter().map(|container| (container.id.clone(), container.name.clone())).collect()
-}
-
 impl Restock {
     /// Makes the containers again whose network went away with one of `replaced`: until then they run on without any.
     /// Compose takes along those of the same project, so this is about those that belong to none.

@@ -1,6 +1,7 @@
 //! What Restock does, one verb a file. Knows nothing of HTTP or of terminals.
 
 pub mod access;
+mod attempt;
 pub mod auto_update;
 pub mod check_app;
 pub mod context;
@@ -26,9 +27,7 @@ pub mod settle;
 pub mod update_app;
 pub mod update_container;
 
-mod apply;
 mod difference;
-mod ending;
 mod evidence;
 mod fetch;
 mod left_out;
@@ -36,9 +35,7 @@ mod old_images;
 mod platform;
 mod prove;
 mod pull;
-mod put_back;
+mod recipe;
 mod relay;
-mod replace;
-mod update_unit;
 
-pub use context::{Limits, Parts, Restock};
+pub use context::{Limits, Parts, Restock, Waits};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::apply::KEEP;
+use super::attempt::KEEP;
 use super::context::Restock;
 use crate::adapters::engine::EngineError;
 use crate::adapters::store::StoreError;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::attempt::unsettled;
 use super::context::Restock;
-use super::ending::{Later, unsettled};
 use super::jobs::{Running, Ticket};
 use super::relay::Relay;
 use super::resolve::{
@@ -15,6 +15,7 @@ use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, readable};
 use crate::adapters::lock::ImageLocks;
+use crate::domain::attempt::Obstacle;
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::error::{Error, command_error};
 
@@ -59,7 +60,7 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
         _ => compose.start(&call, lock, |line| relay.line(line)).await,
     };
     done.map_err(|error| match error {
-        CommandError::Timeout { .. } => unsettled(app.name.as_str(), Later::ComposeGoesOn).app(&app.name),
+        CommandError::Timeout { .. } => unsettled(app.name.as_str(), Obstacle::ComposeRuns).app(&app.name),
         error => failed(&error, kind, &redactor).app(&app.name),
     })?;
     Ok(JobResult::of(running.handle.id.clone(), Outcome::Done, started.elapsed()))

@@ -6,26 +6,21 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::context::Limits;
-use super::jobs::Running;
 use crate::adapters::compose::Redactor;
 use crate::adapters::engine::{Engine, EngineError};
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::container::{Container, Vitals};
-use crate::domain::image::ImageId;
 use crate::domain::plan::by_service;
 use crate::domain::project::AppSettings;
-use crate::domain::proof::{Expectation, ExpectedImage, Verdict, judge};
-
-/// How often containers are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+use crate::domain::proof::{Expectation, Verdict, judge};
 
 /// How long the proof may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     pub health_timeout: Duration,
     pub settle: Duration,
-    /// How long an engine that has gone away is waited for.
-    pub engine: Duration,
+    /// How often containers are looked at.
+    pub look: Duration,
 }
 
 /// A service that did not prove itself.
@@ -35,78 +30,73 @@ pub struct Unproven {
     pub reason: String,
 }
 
+/// Why a proof did not come to its end.
+#[derive(Debug)]
+pub enum NotProven {
+    /// The engine does not answer: nothing can be said of the containers.
+    Engine(EngineError),
+    Unproven(Unproven),
+}
+
+impl From<EngineError> for NotProven {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
 /// Proves every service of `expected`; gives the containers of the project as they are afterwards.
+///
+/// # Errors
+/// The first service that does not work, or an engine that does not answer: the proof starts again when it is back, so that
+/// its clocks run only while the engine answers.
 pub async fn prove(
     engine: &Engine,
     project: &ProjectName,
     expected: &BTreeMap<ServiceName, Expectation>,
     patience: Patience,
-) -> Result<Vec<Container>, Unproven> {
-    let mut watch = Watch { started: Instant::now(), lives: HashMap::new(), engine_gone: None };
+) -> Result<Vec<Container>, NotProven> {
+    let mut watch = Watch { started: Instant::now(), lives: HashMap::new() };
     loop {
-        match watch.look(engine, project, expected, patience).await {
-            Ok(Look::Good(containers)) => return Ok(containers),
-            Ok(Look::Bad(unproven)) => return Err(unproven),
-            Ok(Look::Again) => watch.engine_gone = None,
-            Err(error) => {
-                if let (Some(reason), Some(service)) = (watch.engine_failed(&error, patience), expected.keys().next()) {
-                    return Err(Unproven { service: service.clone(), reason });
+        match watch.look(engine, project, expected, patience).await? {
+            Look::Good(containers) => return Ok(containers),
+            Look::Bad(unproven) => return Err(NotProven::Unproven(unproven)),
+            Look::Again => tokio::time::sleep(patience.look).await,
+        }
+    }
+}
+
+/// Proves a container that belongs to no app.
+///
+/// # Errors
+/// As [`prove`].
+pub(super) async fn prove_standalone(
+    engine: &Engine,
+    id: &str,
+    name: &str,
+    expected: &Expectation,
+    patience: Patience,
+) -> Result<(), NotProven> {
+    // Before the proof: one that fails may remove itself.
+    let secrets = variables_set_by_hand(engine, id).await;
+    let service = ServiceName::new(name);
+    let mut watch = Watch { started: Instant::now(), lives: HashMap::new() };
+    let reason = loop {
+        let Some(vitals) = engine.vitals(id).await? else { break "it is gone".to_owned() };
+        match judge(&vitals, expected, watch.life_of(id, &vitals), patience.settle) {
+            Verdict::Good => return Ok(()),
+            Verdict::Bad(reason) => break reason,
+            Verdict::Wait(reason) => {
+                let limit = patience.limit(vitals.start_period);
+                if watch.started.elapsed() >= limit {
+                    break format!("after {} s {reason}", limit.as_secs());
                 }
             }
         }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Proves one container, called `name` in what is told.
-async fn prove_one(
-    engine: &Engine,
-    id: &str,
-    name: &ServiceName,
-    expected: &Expectation,
-    patience: Patience,
-) -> Result<(), Unproven> {
-    let mut watch = Watch { started: Instant::now(), lives: HashMap::new(), engine_gone: None };
-    loop {
-        let reason = match engine.vitals(id).await {
-            Ok(None) => return Err(Unproven { service: name.clone(), reason: "it is gone".into() }),
-            Ok(Some(vitals)) => match judge(&vitals, expected, watch.life_of(id, &vitals), patience.settle) {
-                Verdict::Good => return Ok(()),
-                Verdict::Bad(reason) => return Err(Unproven { service: name.clone(), reason }),
-                Verdict::Wait(reason) => {
-                    watch.engine_gone = None;
-                    let limit = patience.limit(vitals.start_period);
-                    (watch.started.elapsed() >= limit).then(|| format!("after {} s {reason}", limit.as_secs()))
-                }
-            },
-            Err(error) => watch.engine_failed(&error, patience),
-        };
-        if let Some(reason) = reason {
-            return Err(Unproven { service: name.clone(), reason });
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Proves a container that belongs to no app; a sentence when it does not work.
-pub(super) async fn prove_standalone(
-    running: &Running,
-    id: &str,
-    name: &str,
-    image: &ImageId,
-    up: bool,
-) -> Result<(), String> {
-    let restock = &running.restock;
-    let expected =
-        Expectation { image: Some(ExpectedImage { id: image.clone(), manifest: None }), up, completes: false };
-    // Before the proof: one that fails may remove itself.
-    let secrets = variables_set_by_hand(&restock.engine, id).await;
-    let patience = restock.limits.patience(&AppSettings::default());
-    let proven = prove_one(&restock.engine, id, &ServiceName::new(name), &expected, patience).await;
+        tokio::time::sleep(patience.look).await;
+    };
     // A healthcheck may say more than it should.
-    proven.map_err(|unproven| {
-        format!("{name} does not work: {}", Redactor::new(secrets, &[name]).clean(&unproven.reason))
-    })
+    let reason = Redactor::new(secrets, &[name]).clean(&reason);
+    Err(NotProven::Unproven(Unproven { service, reason }))
 }
 
 /// The values that a person gave the container's variables; one that is gone already has none to tell.
@@ -128,7 +118,7 @@ impl Limits {
         Patience {
             health_timeout: settings.health_timeout.unwrap_or(self.health_timeout),
             settle: settings.settle.unwrap_or(self.settle),
-            engine: self.engine_return,
+            look: self.waits.look,
         }
     }
 }
@@ -136,7 +126,7 @@ impl Limits {
 impl Patience {
     /// A container that is still within its own start period has not failed yet.
     fn limit(self, start_period: Duration) -> Duration {
-        self.health_timeout.max(start_period).max(self.settle + LOOK * 4)
+        self.health_timeout.max(start_period).max(self.settle + self.look * 4)
     }
 }
 
@@ -150,7 +140,6 @@ struct Watch {
     started: Instant,
     /// Since when each container is in its present life.
     lives: HashMap<String, (String, Instant)>,
-    engine_gone: Option<Instant>,
 }
 
 impl Watch {
@@ -201,11 +190,5 @@ impl Watch {
             *known = (life, Instant::now());
         }
         known.1.elapsed()
-    }
-
-    /// Why an engine that fails to answer is not waited for any longer.
-    fn engine_failed(&mut self, error: &EngineError, patience: Patience) -> Option<String> {
-        let since = *self.engine_gone.get_or_insert_with(Instant::now);
-        (since.elapsed() >= patience.engine).then(|| error.to_string())
     }
 }

@@ -2,28 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::apply::{KEEP, NotApplied, Work, retag};
+use super::attempt::{KEEP, Scene, Work, run};
 use super::context::Restock;
-use super::ending::unsettled;
 use super::jobs::{Running, Ticket};
-use super::left_behind::names_by_id;
 use super::left_out::check_followers;
-use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of};
-use super::update_app::{before, ensure_volumes, service_changes, settings};
+use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
+use super::update_app::{ensure_volumes, old_images, project_fact, references, settings};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, ProjectCall};
 use crate::domain::app::ServiceName;
+use crate::domain::attempt::{Attempt, Fact, Intent, Reference, Stage};
 use crate::domain::container::{Container, LocalImage};
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{JobResult, Kind, Outcome, Recreated, Step};
-use crate::domain::journal::{Before, Journal};
+use crate::domain::job::{JobResult, Kind, Step};
 use crate::domain::plan::{Change, by_service};
 use crate::domain::project::Project;
-use crate::error::{Attempt, Error, Kind as ErrorKind};
-
-const DATA: &str = "data is not rolled back: volumes keep what the newer version wrote";
+use crate::error::{Error, Kind as ErrorKind};
 
 impl Restock {
     /// Starts the rollback of an app, or joins the one that is running.
@@ -34,16 +29,16 @@ impl Restock {
 }
 
 async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> {
-    let started = Instant::now();
     let restock = &running.restock;
     running.step(Step::Resolve).await?;
     let nothing = || refused("nothing_to_roll_back", format!("`{}` has no update to roll back", app.name), app);
     let (_, last) = restock.store.last_update(&app.name).await?.ok_or_else(nothing)?;
     let compose = restock.compose().await?;
-    let call = ProjectCall::new(&app.path).with_profiles(last.profiles.iter().cloned());
+    let profiles = last.project().map(|project| project.profiles.clone()).unwrap_or_default();
+    let call = ProjectCall::new(&app.path).with_profiles(profiles);
     let model = config(&compose, app, &call).await?;
     let settings = settings(&model, app)?;
-    let images = running.image_locks(&canonical_references(&model.project)).await?;
+    let locks = running.image_locks(&canonical_references(&model.project)).await?;
 
     running.step(Step::Plan).await?;
     let containers = containers_of(&model.project, &restock.engine.containers().await?);
@@ -51,76 +46,31 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     check_containers(restock, app, &containers)?;
     let changes = plan_back(running, app, &compose, &model.project, &containers, &last).await?;
     ensure_volumes(running, app, &model.project).await?;
-    let current = changes.iter().flat_map(|change| &change.from).map(ToString::to_string);
-    let current = restock.engine.images(current.collect::<BTreeSet<_>>()).await?;
+    let current = restock.engine.images(old_images(&changes)).await?;
     let changed: BTreeSet<_> = changes.iter().map(|change| change.service.clone()).collect();
     let meanings = restock.images_of(&model.project, &containers).await?;
     let mut left_out = restock.left_out(&model.project, &containers, &meanings, &changed).await?;
     left_out.retain(|service, _| !changed.contains(service));
     check_followers(app, &model.project, &containers, &changed, &left_out)?;
-    let journal = Journal {
-        project: model.project.name.clone(),
-        before: before(&model.project, &containers, &current, &restock.engine.digests().await?),
-        // Others follow the files or their images only when somebody updates them.
-        selected: Some(model.project.with_dependents(&changed)),
-        changes,
-        profiles: last.profiles.clone(),
-        rollback: true,
-        resumed: false,
-        containers: names_by_id(&containers),
+    let mut facts = references(changes, &current, &restock.engine.digests().await?);
+    // Others follow the files or their images only when somebody updates them.
+    let selected = model.project.with_dependents(&changed);
+    facts.push(Fact::Project(project_fact(restock, &model.project, &containers, &call, Some(selected)).await?));
+    let attempt = Attempt {
+        job: running.handle.id.clone(),
+        intent: Intent::Rollback,
+        facts,
+        take_back: true,
+        stage: Stage::Forward,
+        exposed: false,
+        deaths: 0,
     };
-    let work = Work::new(running, app, compose, call, model, journal, &settings);
-    let mut warnings = work.begin().await?;
-    // From its beginning: whoever finishes it finds it done.
-    remember_left(running, app, &work.journal).await;
-    let services = service_changes(&work.journal);
-    match carry_out(&work, &containers).await {
-        Ok(recreated) => {
-            drop(images);
-            warnings.push(DATA.into());
-            warnings.extend(restock.take_along(names_by_id(&containers)).await);
-            let ended = JobResult::of(running.handle.id.clone(), Outcome::RolledBack, started.elapsed());
-            Ok(JobResult { services, recreated, warnings, ..ended })
-        }
-        Err(NotApplied { later: Some(later), .. }) => Err(unsettled(app.name.as_str(), later).app(&app.name)),
-        Err(reason) => {
-            running.begin_rollback().await;
-            let end = match work.take_back().await {
-                Err(NotApplied { later: Some(later), .. }) => {
-                    return Err(unsettled(app.name.as_str(), later).app(&app.name));
-                }
-                Ok(()) => {
-                    running.forget_left().await;
-                    "what ran before runs again".to_owned()
-                }
-                Err(second) => format!("what ran before could not be brought back either: {}", second.reason),
-            };
-            drop(images);
-            restock.take_along(names_by_id(&containers)).await;
-            let message = format!("the rollback of `{}` failed: {}; {end}", app.name, reason.reason);
-            let error = Error::new(ErrorKind::Internal, "rollback_failed", message);
-            let error = reason.blame(error, &work.redactor).app(&app.name);
-            Err(Error { attempt: Some(Attempt { outcome: Outcome::Failed, services }), ..error })
-        }
-    }
-}
-
-/// Remembers what somebody goes back from: schedules leave it alone, a manual update moves on to it.
-pub(super) async fn remember_left(running: &Running, app: &AppDir, journal: &Journal) {
-    for change in &journal.changes {
-        let Some(left) = change.from.first() else { continue };
-        let digests = journal.before.get(&change.service).map(|before| before.digests.clone()).unwrap_or_default();
-        running.remember_left(app.name.as_str(), &change.service, &change.reference, left, digests).await;
-    }
-}
-
-/// Lets the references mean the former images again, and the containers follow.
-async fn carry_out(work: &Work<'_>, containers: &[Container]) -> Result<Vec<Recreated>, NotApplied> {
-    for change in &work.journal.changes {
-        let moved = retag(&work.running.restock, &change.to, &change.reference).await;
-        moved.map_err(|reason| NotApplied { service: Some(change.service.clone()), ..NotApplied::because(reason) })?;
-    }
-    work.apply(containers, &work.targets(), &BTreeSet::new()).await
+    let redactor = redactor(app, &model);
+    let scene = Scene { app: app.clone(), compose, call, model, redactor, hooks_after: Vec::new() };
+    let mut work = Work::new(running, attempt, Some(scene), restock.limits.patience(&settings));
+    work.locks = Some(locks);
+    work.begin().await?;
+    run(work).await
 }
 
 /// Every service of the last update that does not already run its former image, and that image present.
@@ -130,11 +80,12 @@ async fn plan_back(
     compose: &Compose,
     project: &Project,
     containers: &[Container],
-    last: &Journal,
+    last: &Attempt,
 ) -> Result<Vec<Change>, Error> {
     let services = by_service(containers);
     let mut changes = Vec::new();
-    for change in &last.changes {
+    for reference in last.references() {
+        let change = &reference.change;
         let (Some(service), Some(replicas)) = (project.services.get(&change.service), services.get(&change.service))
         else {
             continue;
@@ -144,7 +95,7 @@ async fn plan_back(
             continue;
         }
         check_movable(app, &change.service, &service.image)?;
-        let former = fetch_back(running, app, compose, former, last.before.get(&change.service)).await?;
+        let former = fetch_back(running, app, compose, former, reference).await?;
         let from: BTreeSet<_> = replicas.iter().map(|replica| replica.image_id.clone()).collect();
         changes.push(Change {
             service: change.service.clone(),
@@ -179,13 +130,13 @@ async fn fetch_back(
     app: &AppDir,
     compose: &Compose,
     former: &ImageId,
-    before: Option<&Before>,
+    last: &Reference,
 ) -> Result<LocalImage, Error> {
     let engine = &running.restock.engine;
     if let Some(image) = engine.image(former.as_str()).await? {
         return Ok(image);
     }
-    for digest in names_of(former, before) {
+    for digest in names_of(former, last) {
         match compose.pull_image(&digest, running.restock.limits.pull_timeout).await {
             Ok(()) => {
                 if let Some(image) = engine.image(former.as_str()).await? {
@@ -201,10 +152,9 @@ async fn fetch_back(
 
 /// `repository@digest` names by which a registry may know the former image. Names that only protect are none; in a
 /// containerd store the image's ID is its digest.
-fn names_of(former: &ImageId, before: Option<&Before>) -> BTreeSet<String> {
-    let Some(before) = before else { return BTreeSet::new() };
-    let known = before.digests.iter().filter(|name| !name.starts_with(KEEP)).cloned();
-    let repository = before.reference.parse::<ImageReference>().map(|reference| reference.repository());
+fn names_of(former: &ImageId, last: &Reference) -> BTreeSet<String> {
+    let known = last.from_digests.iter().filter(|name| !name.starts_with(KEEP)).cloned();
+    let repository = last.change.reference.parse::<ImageReference>().map(|reference| reference.repository());
     known.chain(repository.ok().map(|repository| format!("{repository}@{former}"))).collect()
 }
 

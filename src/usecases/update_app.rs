@@ -4,24 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::apply::{NotApplied, Work};
+use super::attempt::{Scene, Work, run};
 use super::context::Restock;
-use super::ending::{Ended, unsettled};
 use super::fetch::{Fetched, fetch};
 use super::jobs::{Running, Ticket};
-use super::left_behind::names_by_id;
 use super::left_out::{add_what_is_not_due, asked, check_followers, without};
-use super::resolve::{check_containers, containers_of, of_directory};
+use super::resolve::{check_containers, containers_of, of_directory, redactor};
 use crate::adapters::apps_dir::AppDir;
-use crate::adapters::compose::{Compose, Model};
-use crate::adapters::store::BadImage;
+use crate::adapters::compose::{Compose, Model, ProjectCall};
 use crate::domain::app::ServiceName;
+use crate::domain::attempt::{Attempt, Fact, Intent, ProjectFact, Reference, Replica, Stage, WasThere};
 use crate::domain::container::{Container, Health, LocalImage};
-use crate::domain::hold::BadCause;
 use crate::domain::image::ImageId;
-use crate::domain::job::{JobResult, Kind, OneOrMany, Outcome, Recreated, ServiceChange, Step};
-use crate::domain::journal::{Before, Journal};
-use crate::domain::plan::{Change, by_service, images_by_use, plan};
+use crate::domain::job::{JobResult, Kind, Outcome, Step};
+use crate::domain::plan::{Change, by_service, plan};
 use crate::domain::project::{AppSettings, Project};
 use crate::error::{Error, Kind as ErrorKind};
 
@@ -67,7 +63,7 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     check_containers(restock, app, &of_directory(app, &everything))?;
 
     running.step(Step::Pull).await?;
-    let (mut fetched, locks) = fetch(running, app, &compose, options, &everything).await?;
+    let mut fetched = fetch(running, app, &compose, options, &everything).await?;
     // The pull may have taken long: somebody may have stopped or paused something meanwhile.
     let containers = containers_of(&fetched.model.project, &restock.engine.containers().await?);
     check_containers(restock, app, &containers)?;
@@ -88,21 +84,9 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
         let ended = JobResult::of(running.handle.id.clone(), outcome, started.elapsed());
         return Ok(JobResult { skipped: plan.skipped, ..ended });
     }
-    let changed = change(running, app, compose, options, fetched, &containers, plan.changes).await;
-    // Those who shared a network are updated as well, and may need the same images.
-    drop(locks);
-    let left_behind = restock.take_along(names_by_id(&containers)).await;
-    let changed = changed?;
-    let warnings = [changed.warnings, left_behind].concat();
-    let ended = JobResult::of(running.handle.id.clone(), Outcome::Updated, started.elapsed());
-    Ok(JobResult { services: changed.services, recreated: changed.recreated, skipped: plan.skipped, warnings, ..ended })
-}
-
-/// What an update has done.
-struct Changed {
-    services: Vec<ServiceChange>,
-    recreated: Vec<Recreated>,
-    warnings: Vec<String>,
+    let changed = change(running, app, compose, options, fetched, &containers, plan.changes).await?;
+    let duration_ms = JobResult::of(running.handle.id.clone(), Outcome::Updated, started.elapsed()).duration_ms;
+    Ok(JobResult { skipped: plan.skipped, duration_ms, ..changed })
 }
 
 /// Applies what was fetched, proves it, or takes it back.
@@ -114,93 +98,84 @@ async fn change(
     fetched: Fetched,
     containers: &[Container],
     changes: Vec<Change>,
-) -> Result<Changed, Error> {
+) -> Result<JobResult, Error> {
     let restock = &running.restock;
     let settings = settings(&fetched.model, app)?;
     ensure_volumes(running, app, &fetched.model.project).await?;
     let old = restock.engine.images(old_images(&changes)).await?;
-    let journal = Journal {
-        project: fetched.model.project.name.clone(),
-        before: before(&fetched.model.project, containers, &old, &fetched.digests),
-        changes,
-        profiles: fetched.call.profiles.iter().cloned().collect(),
-        rollback: !options.no_rollback && settings.rollback.unwrap_or(true),
-        selected: fetched.selected,
-        containers: names_by_id(containers),
-        resumed: false,
+    let mut facts = references(changes, &old, &fetched.digests);
+    let project = project_fact(restock, &fetched.model.project, containers, &fetched.call, fetched.selected).await?;
+    facts.push(Fact::Project(project.clone()));
+    let attempt = Attempt {
+        job: running.handle.id.clone(),
+        intent: Intent::Update,
+        facts,
+        take_back: !options.no_rollback && settings.rollback.unwrap_or(true),
+        stage: Stage::Forward,
+        exposed: false,
+        deaths: 0,
     };
-    let work = Work::new(running, app, compose, fetched.call, fetched.model, journal, &settings);
-    let skipped = work.hooks_before(&settings.hooks.before).await?;
-    let mut warnings = work.begin().await?;
-    warnings.extend(skipped);
-    let applied = work.apply(containers, &work.targets(), &BTreeSet::new()).await;
-    let services = service_changes(&work.journal);
-    match applied {
-        Ok(recreated) => {
-            for change in &work.journal.changes {
-                restock.forget_bad(app.name.as_str(), &change.service).await;
-            }
-            warnings.extend(work.unproven());
-            warnings.extend(work.lost_replicas(containers).await);
-            warnings.extend(work.hooks_after(&settings.hooks.after).await);
-            Ok(Changed { services, recreated, warnings })
-        }
-        Err(reason) => Err(give_up(&work, reason, services).await),
-    }
+    let scene = Scene {
+        app: app.clone(),
+        redactor: redactor(app, &fetched.model),
+        compose,
+        call: fetched.call,
+        model: fetched.model,
+        hooks_after: settings.hooks.after.clone(),
+    };
+    let skipped = scene.hooks_before(running, &project, &settings.hooks.before).await?;
+    let mut work = Work::new(running, attempt, Some(scene), restock.limits.patience(&settings));
+    work.warnings.extend(skipped);
+    work.locks = Some(fetched.locks);
+    work.begin().await?;
+    run(work).await
 }
 
-/// Takes a failed update back where that is wanted, and says how it ended.
-pub(super) async fn give_up(work: &Work<'_>, reason: NotApplied, services: Vec<ServiceChange>) -> Error {
-    let running = work.running;
-    let app = &work.app.name;
-    if let Some(later) = reason.later {
-        return unsettled(app.as_str(), later).app(app);
-    }
-    remember_bad(work, reason.against_images).await;
-    let ended = if work.journal.rollback {
-        running.warn(&format!("the update failed, the previous images are brought back: {}", reason.reason));
-        running.begin_rollback().await;
-        match work.take_back().await {
-            Ok(()) => Ended::TakenBack,
-            Err(NotApplied { later: Some(later), .. }) => return unsettled(app.as_str(), later).app(app),
-            Err(second) => Ended::Lost(second.reason),
-        }
-    } else {
-        Ended::LeftAsItIs
+/// The references that are to mean other images, with how to fetch the present ones again.
+pub(super) fn references(
+    changes: Vec<Change>,
+    old: &BTreeMap<String, Option<LocalImage>>,
+    digests: &BTreeMap<String, Vec<String>>,
+) -> Vec<Fact> {
+    let reference = |change: Change| {
+        let first = change.from.first().map(ToString::to_string).unwrap_or_default();
+        Fact::Reference(Reference {
+            from_digests: digests.get(&first).cloned().unwrap_or_default(),
+            version_from: old.get(&first).and_then(|image| image.as_ref()?.version.clone()),
+            change,
+        })
     };
-    let hint = match ended {
-        Ended::TakenBack => "look at the logs of the new version, or wait for the next one; data is not rolled back",
-        Ended::LeftAsItIs => "look at the logs of the new version; `restock rollback` brings the previous one back",
-        Ended::Lost(_) => {
-            "look at the containers with `docker compose ps -a` and at their logs; the old images are kept under restock.local/keep"
-        }
-    };
-    let said = format!("{}{}", reason.reason, work.ailing_before());
-    let error = ended.error(app.as_str(), &said, services).hint(hint);
-    reason.blame(error, &work.redactor).app(app)
+    changes.into_iter().map(reference).collect()
 }
 
-/// Remembers the new images of a failed update as ones that schedules leave alone: because of themselves, or only for as
-/// long as the app is set up as it is now.
-pub(super) async fn remember_bad(work: &Work<'_>, against_images: bool) {
-    let (cause, config) = match against_images {
-        true => (BadCause::Failed, None),
-        false => (BadCause::Setup, Some(work.model.fingerprint.clone())),
+/// The project that follows the references, and its containers as they are now.
+pub(super) async fn project_fact(
+    restock: &Restock,
+    project: &Project,
+    containers: &[Container],
+    call: &ProjectCall,
+    selected: Option<BTreeSet<ServiceName>>,
+) -> Result<ProjectFact, Error> {
+    let looks = containers.iter().map(|container| restock.engine.vitals(&container.id));
+    let vitals = futures_util::future::try_join_all(looks).await?;
+    let replicas = containers.iter().zip(vitals).map(|(container, vitals)| Replica {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        started_at: vitals.and_then(|vitals| vitals.started_at),
+    });
+    let services = by_service(containers).into_iter().filter(|(name, _)| project.services.contains_key(*name));
+    let was_there = |replicas: Vec<&Container>| WasThere {
+        running: replicas.iter().any(|replica| replica.state.is_up()),
+        unhealthy: replicas.iter().any(|replica| replica.health == Health::Unhealthy),
+        replicas: replicas.len(),
     };
-    for change in &work.journal.changes {
-        let bad = BadImage {
-            owner: work.app.name.to_string(),
-            service: change.service.clone(),
-            reference: change.reference.clone(),
-            image_id: change.to.clone(),
-            digests: change.to_digests.clone(),
-            job: work.running.handle.id.clone(),
-            since: jiff::Timestamp::now(),
-            cause,
-            config: config.clone(),
-        };
-        work.running.remember(&bad).await;
-    }
+    Ok(ProjectFact {
+        name: project.name.clone(),
+        profiles: call.profiles.iter().cloned().collect(),
+        selected,
+        before: services.map(|(name, replicas)| (name.clone(), was_there(replicas))).collect(),
+        replicas: replicas.collect(),
+    })
 }
 
 /// The app's own settings, or the mistakes in them: they are told before anything is touched.
@@ -231,47 +206,6 @@ pub(super) async fn ensure_volumes(running: &Running, app: &AppDir, project: &Pr
     Ok(())
 }
 
-fn old_images(changes: &[Change]) -> BTreeSet<String> {
+pub(super) fn old_images(changes: &[Change]) -> BTreeSet<String> {
     changes.iter().flat_map(|change| &change.from).map(ToString::to_string).collect()
-}
-
-/// The services that have containers, as they are now. `images` knows what the containers were made from, `digests` how
-/// to fetch it again.
-pub(super) fn before(
-    project: &Project,
-    containers: &[Container],
-    images: &BTreeMap<String, Option<LocalImage>>,
-    digests: &BTreeMap<String, Vec<String>>,
-) -> BTreeMap<ServiceName, Before> {
-    let services = by_service(containers);
-    let known = project.services.iter().filter_map(|(name, service)| Some((name, service, services.get(name)?)));
-    known
-        .map(|(name, service, replicas)| {
-            let used = images_by_use(replicas);
-            let first = used.first().map(ToString::to_string).unwrap_or_default();
-            let before = Before {
-                reference: service.image.clone(),
-                digests: digests.get(&first).cloned().unwrap_or_default(),
-                version: images.get(&first).and_then(|image| image.as_ref()?.version.clone()),
-                running: replicas.iter().any(|replica| replica.state.is_up()),
-                unhealthy: replicas.iter().any(|replica| replica.health == Health::Unhealthy),
-                images: used,
-            };
-            (name.clone(), before)
-        })
-        .collect()
-}
-
-/// What the journal changes, as the API tells it.
-pub(super) fn service_changes(journal: &Journal) -> Vec<ServiceChange> {
-    let tell = |change: &Change| ServiceChange {
-        service: change.service.clone(),
-        from: OneOrMany::of(change.from.clone()),
-        to: change.to.to_string(),
-        tag: change.reference.clone(),
-        version_from: journal.before.get(&change.service).and_then(|before| before.version.clone()),
-        version_to: change.version_to.clone(),
-        source: change.source.clone(),
-    };
-    journal.changes.iter().map(tell).collect()
 }

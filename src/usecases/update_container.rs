@@ -5,22 +5,23 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::attempt::{Work, run};
 use super::context::Restock;
 use super::jobs::{Running, Ticket};
-use super::left_behind::names_by_id;
 use super::platform::foreign_platform;
 use super::pull::pull;
-use super::put_back::give_up;
-use super::replace::{Planned, change_of, plan, replace};
+use super::recipe::{grace_of, recipe_of};
 use super::resolve::is_of_directory;
-use super::update_unit::UnitRestart;
-use crate::adapters::store::container_owner;
 use crate::domain::app::ServiceName;
-use crate::domain::container::{Container, ContainerState};
+use crate::domain::attempt::slot::Slot;
+use crate::domain::attempt::{Attempt, Fact, Intent, Reference, Stage, Unit};
+use crate::domain::container::{Container, ContainerState, LocalImage};
 use crate::domain::group::find_container;
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{JobResult, Kind, Outcome, ServiceChange, Step, Target};
-use crate::domain::plan::{SkipReason, Skipped, runs};
+use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
+use crate::domain::plan::{Change, SkipReason, Skipped, runs};
+use crate::domain::project::AppSettings;
+use crate::domain::recreate::join_replacement;
 use crate::error::{Error, Kind as ErrorKind};
 
 /// What the caller of a container's update can choose.
@@ -52,18 +53,6 @@ pub struct Follow {
     pub new_id: String,
 }
 
-impl Follow {
-    /// Lets an inspected container live in the new one.
-    pub(super) fn rewrite(&self, inspected: &mut Value) {
-        for key in ["NetworkMode", "PidMode", "IpcMode"] {
-            let mode = &mut inspected["HostConfig"][key];
-            if mode.as_str().and_then(|mode| mode.strip_prefix("container:")) == Some(self.old_id.as_str()) {
-                *mode = format!("container:{}", self.new_id).into();
-            }
-        }
-    }
-}
-
 impl Restock {
     /// Starts the update of a container: of a Compose container through its app, of a standalone one by itself.
     pub async fn start_container_update(
@@ -81,7 +70,7 @@ impl Restock {
         let platform = foreign_platform(&self.engine, &inspected).await?;
         let target = Target::Container(container.name.clone());
         self.start_job(Kind::ContainerUpdate, target, move |running| async move {
-            update(&running, container, &reference, platform.as_deref(), options).await
+            update(&running, container, &reference, platform, options).await
         })
         .await
     }
@@ -130,12 +119,12 @@ async fn update(
     running: &Running,
     container: Container,
     reference: &str,
-    platform: Option<&str>,
+    platform: Option<String>,
     options: ContainerOptions,
 ) -> Result<JobResult, Error> {
     let started = Instant::now();
     let restock = &running.restock;
-    let skip = |reason| report(running, Outcome::Unchanged, None, Some((&container.name, reason)), started);
+    let skip = |reason| unchanged(running, Some((&container.name, reason)), started);
     let parsed = match reference.parse::<ImageReference>() {
         Ok(parsed) if parsed.digest().is_some() => return Ok(skip(SkipReason::Pinned)),
         Ok(parsed) => parsed,
@@ -151,7 +140,7 @@ async fn update(
     };
     if !is_here {
         running.step(Step::Pull).await?;
-        pull(running, &parsed, platform, container.authfile.as_deref()).await?;
+        pull(running, &parsed, platform.as_deref(), container.authfile.as_deref()).await?;
     }
     running.step(Step::Plan).await?;
     let container = as_it_is_now(running, &container, reference).await?;
@@ -160,40 +149,107 @@ async fn update(
     let image =
         image.ok_or_else(|| Error::new(ErrorKind::Upstream, "no_such_image", format!("{reference} is not here")))?;
     let brought_back = options.pull == Pull::Never && restock.is_moved_back(&parsed, &image).await?;
-    match (&options.follows, runs(&container, &image, platform)) {
+    match (&options.follows, runs(&container, &image, platform.as_deref())) {
         (None, false) if brought_back => return Ok(skip(SkipReason::MovedBack)),
-        (None, true) => return Ok(report(running, Outcome::Unchanged, None, None, started)),
+        (None, true) => return Ok(unchanged(running, None, started)),
         (Some(_), false) => {
             let message = format!("{} would get another image as well, because {reference} has moved", container.name);
             return Err(refused("image_moved", message).hint("update it by itself"));
         }
         (None, false) | (Some(_), true) => {}
     }
+    let plan = plan(running, &container, reference, platform, image, &options).await?;
+    let attempt = Attempt {
+        job: running.handle.id.clone(),
+        intent: if options.follows.is_some() { Intent::Follow } else { Intent::Update },
+        facts: plan.facts,
+        take_back: !options.no_rollback,
+        stage: Stage::Forward,
+        exposed: false,
+        deaths: 0,
+    };
+    let mut work = Work::new(running, attempt, None, restock.limits.patience(&AppSettings::default()));
+    (work.recipe, work.locks, work.warnings) = (plan.body, Some(lock), plan.warnings);
+    work.begin().await?;
+    run(work).await
+}
+
+/// What is about to be done with a container.
+struct Plan {
+    facts: Vec<Fact>,
+    /// What makes the new container; a unit makes its own.
+    body: Option<Value>,
+    /// What will not be as before.
+    warnings: Vec<String>,
+}
+
+async fn plan(
+    running: &Running,
+    container: &Container,
+    reference: &str,
+    platform: Option<String>,
+    new: LocalImage,
+    options: &ContainerOptions,
+) -> Result<Plan, Error> {
+    let engine = &running.restock.engine;
+    let mut inspected = engine.inspect(&container.id).await?;
+    let own_platform = &inspected["ImageManifestDescriptor"]["platform"];
+    let old_image = engine.inspect_image_for(container.image_id.as_str(), own_platform).await?;
+    let version =
+        |image: &Value| image["Config"]["Labels"]["org.opencontainers.image.version"].as_str().map(str::to_owned);
+    let mut facts = vec![Fact::Reference(Reference {
+        version_from: old_image.as_ref().and_then(version),
+        from_digests: Vec::new(),
+        change: Change {
+            service: ServiceName::new(container.name.as_str()),
+            from: vec![container.image_id.clone()],
+            to: new.id.clone(),
+            to_manifest: None,
+            reference: reference.to_owned(),
+            version_to: new.version,
+            source: new.source,
+            to_digests: new.repo_digests,
+        },
+    })];
     if let Some(unit) = &container.unit {
-        let restart = UnitRestart { unit, container: &container, reference, rollback: !options.no_rollback };
-        return restart.run(running, image, started).await;
+        facts.push(Fact::Unit(Unit {
+            unit: unit.clone(),
+            name: container.name.clone(),
+            old: container.image_id.clone(),
+            new: new.id,
+            replica: container.id.clone(),
+        }));
+        return Ok(Plan { facts, body: None, warnings: Vec::new() });
     }
-    let planned = plan(running, &container, reference, platform, &image, options.follows.as_ref()).await?;
-    let Planned { mut journal, body, mut warnings } = planned;
-    warnings.extend(restock.bound_to(&container).await);
-    running.handle.begin_touching()?;
-    restock.store.write_journal(&running.handle.id, Step::Apply, &journal).await?;
-    running.tell_step(Step::Apply);
-    let change = change_of(&journal);
-    match replace(running, &mut journal, &body).await {
-        Ok(warning) => {
-            restock.forget_bad(&container_owner(&journal.name), &change.service).await;
-            // Those who shared its network may need the same image.
-            drop(lock);
-            let mut result = report(running, Outcome::Updated, Some(change), None, started);
-            warnings.iter().for_each(|warning| running.warn(warning));
-            result.warnings.extend(warnings);
-            result.warnings.extend(warning);
-            result.warnings.extend(restock.take_along(names_by_id([&container])).await);
-            Ok(result)
-        }
-        Err(reason) => Err(give_up(running, &mut journal, &reason, !options.no_rollback).await),
+    let old_image = old_image.ok_or_else(|| {
+        let name = &container.name;
+        let message = format!("the image that {name} was made from is gone, so what it gave cannot be told apart");
+        refused("image_gone", message).hint("make the container again by hand")
+    })?;
+    let follows = options.follows.as_ref().map(|follow| (follow.old_id.clone(), follow.new_id.clone()));
+    if let Some((old, new)) = &follows {
+        join_replacement(&mut inspected, old, new);
     }
+    let mut warnings = running.restock.bound_to(container).await;
+    let recipe = recipe_of(engine, &inspected, &old_image, reference).await?;
+    warnings.extend(recipe.warnings);
+    facts.push(Fact::Slot(Box::new(Slot {
+        name: container.name.clone(),
+        suffix: running.handle.id.as_str().chars().rev().take(8).collect(),
+        old_id: container.id.clone(),
+        made_old: None,
+        made_new: None,
+        old_image: container.image_id.clone(),
+        new_image: new.id,
+        running: container.state.is_up(),
+        auto_remove: inspected["HostConfig"]["AutoRemove"] == true,
+        restart_policy: inspected["HostConfig"]["RestartPolicy"].clone(),
+        grace: grace_of(&inspected),
+        platform,
+        connect: recipe.connect,
+        follows,
+    })));
+    Ok(Plan { facts, body: Some(recipe.body), warnings })
 }
 
 /// The container after all the waiting: somebody may have stopped it, or made it anew under its name.
@@ -214,18 +270,11 @@ async fn as_it_is_now(running: &Running, container: &Container, reference: &str)
     Ok(found.clone())
 }
 
-pub(super) fn report(
-    running: &Running,
-    outcome: Outcome,
-    change: Option<ServiceChange>,
-    skipped: Option<(&String, SkipReason)>,
-    started: Instant,
-) -> JobResult {
+/// The answer about a container that is left as it is.
+fn unchanged(running: &Running, skipped: Option<(&String, SkipReason)>, started: Instant) -> JobResult {
     let skip = |(name, reason): (&String, SkipReason)| Skipped { service: ServiceName::new(name.as_str()), reason };
     JobResult {
-        updated: change.is_some(),
-        services: change.into_iter().collect(),
         skipped: skipped.map(skip).into_iter().collect(),
-        ..JobResult::of(running.handle.id.clone(), outcome, started.elapsed())
+        ..JobResult::of(running.handle.id.clone(), Outcome::Unchanged, started.elapsed())
     }
 }

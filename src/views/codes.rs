@@ -18,6 +18,7 @@ pub const CODES: &[(&str, &str)] = &[
         "The container was removed, or made from something else, while the update waited; ask again.",
     ),
     ("clock", "The machine's clock is out of range."),
+    ("closed_as_it_is", "A person closed a job that was left open; nothing was touched."),
     ("command_failed", "A command of Docker Compose failed; `stderr` has its last lines."),
     ("compose_protocol", "Docker Compose answered in a way this version does not understand."),
     ("compose_unavailable", "Docker Compose is missing or too old."),

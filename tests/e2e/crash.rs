@@ -103,7 +103,8 @@ both_engines! {
         let mut case = Case::new(kind, "shop");
         case.publish("shop", "2", "web");
         let job = case.start_update();
-        case.wait_for("the change", || (case.get(&job).json()["step"] == "apply").then_some(()));
+        let applies = || case.get(&job).json()["step"] == "apply" && !composes(&case).is_empty();
+        case.wait_for("the change", || applies().then_some(()));
         case.kill();
         case.wait_for("the end of Compose", || composes(&case).is_empty().then_some(()));
         for service in ["api", "worker"] {

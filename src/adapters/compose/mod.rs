@@ -13,4 +13,4 @@ pub use failure::{PullProblem, Redactor, pull_problem, readable};
 pub use locate::{LocateError, Locator, Program, Version};
 pub use model::{Model, ModelError};
 pub use progress::{Progress, ProgressLine, Subject, parse_line};
-pub use verbs::{Compose, ConfigError, ProjectCall, Selection};
+pub use verbs::{Compose, ConfigError, ProjectCall};

@@ -11,6 +11,7 @@ use super::locate::{LocateError, Locator, Program};
 use super::model::{Model, ModelError};
 use crate::adapters::command::{Command, CommandError};
 use crate::domain::app::ServiceName;
+use crate::domain::plan::Selection;
 
 /// Reading files takes milliseconds; a project that `include`s from a git repository takes longer.
 const CONFIG_DEADLINE: Duration = Duration::from_secs(60);
@@ -30,15 +31,6 @@ pub struct ProjectCall {
     pub dir: PathBuf,
     /// Profiles to switch on besides those the project itself switches on.
     pub profiles: Vec<String>,
-}
-
-/// Which services a verb works on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// The whole project, so that what shares a namespace follows.
-    Project,
-    /// Only these, and nothing they depend on.
-    Only(Vec<ServiceName>),
 }
 
 /// Why `config` gave no project.

@@ -14,9 +14,9 @@ use super::running::Running;
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobResult, Outcome, State};
 use crate::error::{self, Error};
+use crate::usecases::attempt::UNSETTLED;
 use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Restock;
-use crate::usecases::ending::UNSETTLED;
 
 impl Restock {
     pub(super) fn spawn_job<W, F>(
@@ -95,6 +95,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
             );
             job.result = attempt.map(|attempt| JobResult {
                 services: attempt.services,
+                warnings: attempt.warnings,
                 ..JobResult::of(job.id.clone(), attempt.outcome, took)
             });
             job.error = Some(error.to_job_error());
@@ -105,7 +106,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
     // Before its end is written down: killed in between, people are told twice rather than never.
     restock.announce(&job).await;
     if let Err(error) = restock.store.finish(&job).await {
-        // It is tried again; only a process that finds it unfinished after this one has gone settles it.
+        // It is tried again while this process lives; a next one finds the job unfinished and settles it.
         tracing::error!(error = %error, "the end of the job could not be written down");
         lock_of(&restock.jobs.unwritten).insert(job.id.clone(), job.clone());
     } else if job.outcome == Some(Outcome::Updated) {

@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(150);
 #[derive(Default)]
 pub struct Jobs {
     running: Mutex<HashMap<JobId, Arc<Handle>>>,
-    /// Jobs that have ended here, whose end could not be written down yet.
+    /// The ends of jobs that could not be written down yet: they are known, whatever happened to the containers since.
     unwritten: Mutex<HashMap<JobId, Job>>,
     tracker: TaskTracker,
 }
@@ -58,6 +58,13 @@ impl Jobs {
 }
 
 impl Restock {
+    /// Records that this process ends on purpose: what it leaves open has not died with it.
+    pub async fn leave_open(&self) {
+        if let Err(error) = self.store.let_all_go(&self.worker).await {
+            tracing::error!(%error, "that jobs are left open is not recorded: the next start counts a death for each");
+        }
+    }
+
     /// The lock for a job of `kind` on `target`; `None` when somebody has it.
     pub(super) fn try_lock(&self, kind: Kind, target: &Target) -> Result<Option<JobLock>, LockError> {
         if kind.only_looks() { self.locks.try_look(target) } else { self.locks.try_target(target) }

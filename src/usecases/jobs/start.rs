@@ -11,10 +11,9 @@ use super::{POLL, lock_of};
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobId, JobResult, Kind, State, Target};
 use crate::error::{self, Error};
+use crate::usecases::attempt::{self, UNSETTLED};
 use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Restock;
-use crate::usecases::ending::UNSETTLED;
-use crate::usecases::settle;
 
 /// How long a process may take between taking an app's lock and writing down its job.
 const BETWEEN_LOCK_AND_JOB: Duration = Duration::from_secs(2);
@@ -80,6 +79,7 @@ impl Restock {
             outcome: None,
             result: None,
             error: None,
+            blocked: None,
             by: None,
             started_at: Timestamp::now(),
             finished_at: None,
@@ -88,15 +88,15 @@ impl Restock {
         Ok(Ticket::Own(self.spawn_job(job, lock, Phase::Untouched, pass, work)))
     }
 
-    /// Settles a job whose process died.
+    /// Settles a job whose process died, or writes down the end of one that had ended without that.
     ///
     /// # Errors
     /// When that is not possible now: the job stays as it is, for whoever tries next.
     pub(in crate::usecases) async fn settle_first(self: &Arc<Self>, dead: Job, lock: JobLock) -> Result<(), Error> {
         let id = dead.id.clone();
         let unwritten = lock_of(&self.jobs.unwritten).get(&id).cloned();
-        if let Some(ended) = unwritten {
-            self.store.finish(&ended).await?;
+        if let Some(job) = unwritten {
+            self.store.finish(&job).await?;
             lock_of(&self.jobs.unwritten).remove(&id);
             lock.release();
             return Ok(());
@@ -117,7 +117,7 @@ impl Restock {
     fn resume(self: &Arc<Self>, dead: Job, lock: JobLock) -> Arc<Handle> {
         tracing::warn!(job.id = %dead.id, target = dead.target.name(), step = ?dead.step, "settling an interrupted job");
         let was = dead.clone();
-        let settling = move |running: Arc<Running>| async move { settle::settle(&running, &was).await };
+        let settling = move |running: Arc<Running>| async move { attempt::resume(&running, &was).await };
         self.spawn_job(dead, lock, Phase::Touching, None, settling)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::POLL;
 use super::handle::Ticket;
 use crate::adapters::lock::JobLock;
-use crate::domain::job::{Job, JobId, State};
+use crate::domain::job::{Job, JobId, Outcome, State};
 use crate::error::{self, Error};
 use crate::usecases::context::Restock;
 
@@ -67,17 +69,37 @@ impl Restock {
         self.store.job(id).await?.ok_or_else(|| no_such_job(id.as_str()))
     }
 
-    /// Cancels a job before it touches containers.
+    /// Cancels a job before it touches containers, or closes one that was left open the way it is: as failed.
     pub async fn cancel_job(&self, id: &JobId) -> Result<(), Error> {
         if let Some(handle) = self.jobs.find(id) {
             return handle.cancel();
         }
         let job = self.store.job(id).await?.ok_or_else(|| no_such_job(id.as_str()))?;
-        let message = match job.state {
-            State::Finished => format!("job {id} has already finished"),
-            _ => format!("job {id} runs in another process"),
-        };
-        Err(Error::new(error::Kind::Conflict, "not_cancellable", message))
+        let refused = |message| Error::new(error::Kind::Conflict, "not_cancellable", message);
+        if job.state == State::Finished {
+            return Err(refused(format!("job {id} has already finished")));
+        }
+        match self.try_lock(job.kind, &job.target)? {
+            Some(lock) => self.close_open(job, lock).await,
+            None => Err(refused(format!("job {id} runs in another process"))),
+        }
+    }
+
+    /// Ends an open job without touching anything: a person has decided what becomes of it.
+    async fn close_open(&self, mut job: Job, lock: JobLock) -> Result<(), Error> {
+        let message = format!("a person closed the open job on `{}`, and everything stays as it is", job.target.name());
+        let error = Error::new(error::Kind::Internal, "closed_as_it_is", message)
+            .hint("look at the containers with `docker ps -a`; the images of before are kept under restock.local/keep");
+        job.state = State::Finished;
+        job.outcome = Some(Outcome::Failed);
+        job.blocked = None;
+        job.error = Some(error.to_job_error());
+        job.finished_at = Some(Timestamp::now());
+        self.store.finish(&job).await?;
+        lock.release();
+        tracing::warn!(job.id = %job.id, "an open job was closed as it is");
+        self.events.tell(Some(&job.id), "result", serde_json::json!(job));
+        Ok(())
     }
 }
 

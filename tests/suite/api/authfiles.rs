@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::registry::fake::{Answer, Fake, index_digest};
 use crate::registry::setup::{basic, login, write_config};
-use crate::world::{Life, World, image_id, until};
+use crate::world::{World, image_id, until};
 
 const AUTHFILE: &str = "io.containers.autoupdate.authfile";
 
@@ -65,13 +65,14 @@ async fn the_content_of_an_index_is_asked_for_with_it() {
     let world = World::new();
     let (fake, authfile) = private(&world).await;
     let name = format!("{}/demo", fake.name());
+    // Its labels are believed only as far as the image does not carry them.
+    world.engine.publish("registry.test/before:1", "old");
     let manifest = image_id("the manifest of this platform");
     let container = json!({
         "Id": &image_id("container")[7..], "Names": ["/web"], "Image": format!("{name}:1"), "ImageID": image_id("old"),
         "ImageManifestDescriptor": {"digest": manifest}, "State": "running", "Status": "Up 1 hour",
         "Labels": {"restock.auto-update": "registry", AUTHFILE: authfile},
     });
-    world.engine.things(|things| things.images.insert(image_id("old"), Life::Runs));
     world.engine.answer_instead("/containers/json?all=1", 200, json!([container]));
     let restock = world.restock().await;
     restock.post("/api/auto-update?dry_run=true").await.ok();

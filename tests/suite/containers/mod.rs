@@ -40,11 +40,9 @@ async fn job(restock: &Service, id: &str) -> Value {
     restock.get(&format!("/api/jobs/{id}")).await.ok()
 }
 
-/// From now on the database refuses what `when` says of a job's new row, as one on a full disk does.
-fn refuse_writes(world: &World, when: &str) {
-    let trigger = format!(
-        "CREATE TRIGGER full BEFORE UPDATE ON jobs WHEN {when} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
-    );
+/// Lets the database refuse writes, as on a full disk: `what` is an operation on a table, with its condition.
+fn refuse_writes(world: &World, what: &str) {
+    let trigger = format!("CREATE TRIGGER full BEFORE {what} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END");
     database(world).execute_batch(&trigger).unwrap();
 }
 

@@ -26,6 +26,7 @@ async fn dead_job(world: &World, kind: Kind, step: Option<Step>, journal: Option
         outcome: None,
         result: None,
         error: None,
+        blocked: None,
         by: None,
         started_at: Timestamp::now(),
         finished_at: None,
@@ -270,19 +271,14 @@ async fn only_what_the_job_was_about_is_worked_on() {
 
 #[tokio::test]
 async fn an_image_that_was_taken_back_is_not_tried_again_by_a_schedule() {
-    for resumed in [false, true] {
-        let world = World::with_web();
-        // The second time nobody tries what may be the reason for the end of two processes.
-        world.engine.publish_with(WEB, "web new", if resumed { Life::Runs } else { Life::Exits(1) });
-        let mut journal = journal();
-        journal["resumed"] = json!(resumed);
-        let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal)).await;
-        let (restock, job) = settled(&world, &id).await;
-        assert!(warning(&job).contains("taken back"), "{job}");
-        assert_eq!(ran(&world), old());
-        let bad = restock.restock.store.bad_images("web").await.unwrap();
-        assert_eq!(bad.iter().map(|bad| bad.image_id.to_string()).collect::<Vec<_>>(), [image_id("web new")]);
-    }
+    let world = World::with_web();
+    world.engine.publish_with(WEB, "web new", Life::Exits(1));
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let (restock, job) = settled(&world, &id).await;
+    assert!(warning(&job).contains("taken back"), "{job}");
+    assert_eq!(ran(&world), old());
+    let bad = restock.restock.store.bad_images("web").await.unwrap();
+    assert_eq!(bad.iter().map(|bad| bad.image_id.to_string()).collect::<Vec<_>>(), [image_id("web new")]);
 }
 
 #[tokio::test]
@@ -298,7 +294,8 @@ async fn an_attempt_that_is_put_off_is_no_second_death() {
     let world = World::with_new_web();
     let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
     world.docker.on("web", "up", "wait_for up");
-    let options = Options { engine_return: std::time::Duration::from_millis(50), ..Options::default() };
+    let mut options = Options::default();
+    options.waits.engine = std::time::Duration::from_millis(50);
     let restock = world.restock_with(options).await;
     let settling = tokio::spawn({
         let restock = restock.restock.clone();

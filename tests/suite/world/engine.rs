@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,10 @@ struct Shared {
     /// Where the fake `docker` notes what it has done.
     done: PathBuf,
     inner: Mutex<Inner>,
+    /// Ends the server that listens now.
+    stop: Mutex<CancellationToken>,
+    /// A request has come that is never answered.
+    hung: Notify,
 }
 
 #[derive(Default)]
@@ -48,12 +53,34 @@ struct Inner {
     version: Value,
     /// What is answered to a path instead of the truth.
     instead: HashMap<String, (u16, Value)>,
+    /// Every change since the last time, `METHOD path` without IDs.
+    changes: Vec<String>,
+    /// What befalls the change after so many others.
+    fault: Option<(usize, Fault)>,
+}
+
+/// What befalls one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The engine says that it cannot, and does nothing.
+    Refused,
+    /// It is done, and the connection ends without an answer.
+    AnswerLost,
+    /// It is done twice.
+    Twice,
+    /// The engine is gone before it, and stays away until it is called back.
+    Gone,
+    /// It is not done, and never answered.
+    HangsBefore,
+    /// It is done, and never answered.
+    HangsAfter,
 }
 
 impl Engine {
     /// Starts to listen on `socket`.
     pub fn start(socket: PathBuf, done: PathBuf) -> Self {
-        let shared = Arc::new(Shared { socket, done, inner: Mutex::default() });
+        let shared =
+            Arc::new(Shared { socket, done, inner: Mutex::default(), stop: Mutex::default(), hung: Notify::new() });
         let engine = Self { shared, server: Mutex::new(None) };
         engine.come_back();
         engine
@@ -61,11 +88,14 @@ impl Engine {
 
     /// Listens again after [`Engine::go_away`].
     pub fn come_back(&self) {
+        // A server that a fault ended has left it.
+        let _ = std::fs::remove_file(&self.shared.socket);
         let listener = UnixListener::bind(&self.shared.socket).unwrap();
         let routes = Router::new().fallback(answer).with_state(self.shared.clone());
         let stop = CancellationToken::new();
         let serve = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         let task = tokio::spawn(async move { serve.await.unwrap() });
+        *self.shared.stop.lock().unwrap() = stop.clone();
         *self.server.lock().unwrap() = Some(Server { stop, task });
     }
 
@@ -118,6 +148,23 @@ impl Engine {
         self.shared.caught_up().instead.entry(path.to_owned()).or_insert((status, value));
     }
 
+    /// Lets `fault` befall the change that comes after `after` others, counted from now.
+    pub fn fault(&self, after: usize, fault: Fault) {
+        let mut inner = self.shared.caught_up();
+        inner.changes.clear();
+        inner.fault = Some((after, fault));
+    }
+
+    /// Waits for the change that is never answered.
+    pub async fn hung(&self) {
+        self.shared.hung.notified().await;
+    }
+
+    /// The changes since the last time, or since a fault was set, as `METHOD /path` with the IDs of containers left out.
+    pub fn changes(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.caught_up().changes)
+    }
+
     /// From now on says this of itself as well.
     pub fn says(&self, version: Value) {
         self.shared.caught_up().version = version;
@@ -154,18 +201,76 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    match respond(&shared, &method, &uri, &headers, &body) {
+        Some(response) => response,
+        None => {
+            shared.hung.notify_one();
+            std::future::pending().await
+        }
+    }
+}
+
+/// What is answered, or `None` for what never is.
+fn respond(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<Response> {
     let mut inner = shared.caught_up();
     inner.requests.push(format!("{method} {uri}"));
     let asked = uri.to_string();
     if asked.starts_with("/images/create") {
         inner.logins.push(headers.get("x-registry-auth").map(|login| login.to_str().unwrap().to_owned()));
     }
+    let mut twice = false;
+    if is_change(method, uri.path()) {
+        let number = inner.changes.len();
+        inner.changes.push(format!("{method} {}", uri.path()));
+        match inner.fault.take_if(|(after, _)| *after == number) {
+            None => {}
+            Some((_, Fault::Twice)) => twice = true,
+            Some((_, Fault::Refused)) => {
+                let said = json!({"message": "no space left on device"});
+                return Some((StatusCode::INTERNAL_SERVER_ERROR, axum::Json(said)).into_response());
+            }
+            Some((_, fault @ (Fault::HangsBefore | Fault::HangsAfter))) => {
+                if fault == Fault::HangsAfter {
+                    do_it(&mut inner, method, uri, body);
+                }
+                return None;
+            }
+            Some((_, fault)) => {
+                if fault == Fault::AnswerLost {
+                    do_it(&mut inner, method, uri, body);
+                } else {
+                    shared.stop.lock().unwrap().cancel();
+                }
+                // The connection breaks off in the middle of the answer.
+                let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("cut")) });
+                let response = Response::builder().header("content-length", "10");
+                return Some(response.body(Body::from_stream(broken)).unwrap());
+            }
+        }
+    }
+    if twice {
+        do_it(&mut inner, method, uri, body);
+    }
     if let Some((_, stop)) = inner.last_request.take_if(|(path, _)| asked.starts_with(path.as_str())) {
         stop.cancel();
     }
     if let Some((status, value)) = inner.instead.get(&asked) {
-        return (StatusCode::from_u16(*status).unwrap(), axum::Json(value)).into_response();
+        return Some((StatusCode::from_u16(*status).unwrap(), axum::Json(value)).into_response());
     }
+    Some(do_it(&mut inner, method, uri, body))
+}
+
+fn is_change(method: &Method, path: &str) -> bool {
+    let asks = method == Method::GET || method == Method::HEAD;
+    !asks && !matches!(path, "/images/create" | "/images/load" | "/volumes/create")
+}
+
+fn done(found: bool, name: &str) -> Response {
+    if found { StatusCode::NO_CONTENT.into_response() } else { missing("container", name) }
+}
+
+/// Does what is asked, and answers.
+fn do_it(inner: &mut Inner, method: &Method, uri: &Uri, body: &Bytes) -> Response {
     let query: Vec<(String, String)> =
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let value = |key: &str| query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
@@ -180,10 +285,10 @@ async fn answer(
             said.as_object_mut().unwrap().extend(more);
             axum::Json(said).into_response()
         }
-        ("POST", "containers", "create", _) => things.create(value("name").unwrap(), &body),
+        ("POST", "containers", "create", _) => things.create(value("name").unwrap(), body),
         ("POST", "containers", id, "start") => things.start(id),
         ("POST", "containers", id, "stop") => things.stop(id),
-        ("POST", "containers", id, "update") => things.set_host(id, &body),
+        ("POST", "containers", id, "update") => things.set_host(id, body),
         ("GET", "containers", "json", _) => list(things, value("filters")),
         ("GET", "containers", id, "json") => {
             let found = things.containers.iter().find(|container| container.id == id || container.name == id);
@@ -196,11 +301,14 @@ async fn answer(
             found.map_or_else(|| missing("container", id), |container| container.last_lines(tail).into_response())
         }
         ("DELETE", "containers", id, _) => {
+            let before = things.containers.len();
             things.containers.retain(|container| container.id != id);
-            StatusCode::NO_CONTENT.into_response()
+            done(things.containers.len() < before, id)
         }
         ("POST", "containers", id, "rename") => {
-            let found = things.containers.iter_mut().find(|container| container.id == id).unwrap();
+            let Some(found) = things.containers.iter_mut().find(|container| container.id == id) else {
+                return missing("container", id);
+            };
             found.name = value("name").unwrap().to_owned();
             StatusCode::NO_CONTENT.into_response()
         }
@@ -230,7 +338,7 @@ async fn answer(
             axum::Json(json!([{"Untagged": name}])).into_response()
         }
         ("POST", "volumes", "create", _) => {
-            let asked: Value = serde_json::from_slice(&body).unwrap();
+            let asked: Value = serde_json::from_slice(body).unwrap();
             things.volumes.insert(asked["Name"].as_str().unwrap().to_owned());
             (StatusCode::CREATED, axum::Json(asked)).into_response()
         }
@@ -270,10 +378,9 @@ fn names(things: &Things, id: &str) -> Vec<String> {
 fn image(things: &Things, name: &str) -> Response {
     match things.find_image(name) {
         Some(id) => {
-            let names = names(things, id);
-            let labels = things.image_labels.get(id).cloned().unwrap_or_default();
-            axum::Json(json!({"Id": id, "RepoTags": names, "RepoDigests": [], "Config": {"Labels": labels}}))
-                .into_response()
+            let (names, labels) = (names(things, id), things.image_labels.get(id).cloned().unwrap_or_default());
+            let shown = json!({"Id": id, "RepoTags": names, "RepoDigests": [], "Config": {"Labels": labels}});
+            axum::Json(shown).into_response()
         }
         None => missing("image", name),
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use app::App;
 pub use client::Reply;
 pub use docker::Docker;
-pub use engine::Engine;
+pub use engine::{Engine, Fault};
 pub use restock::{Options, Service};
 pub use stream::Event;
 pub use things::{Life, image_id};

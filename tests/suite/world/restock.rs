@@ -18,7 +18,7 @@ use restock::http::{Http, router};
 use restock::usecases::access::{Access, read_keys};
 use restock::usecases::freshness::Freshness;
 use restock::usecases::notify::{Notifying, Pace};
-use restock::usecases::{Limits, Parts, Restock};
+use restock::usecases::{Limits, Parts, Restock, Waits};
 
 use serde_json::Value;
 
@@ -29,7 +29,6 @@ use super::{World, soon, until};
 pub struct Options {
     pub pull_timeout: Duration,
     pub health_timeout: Duration,
-    pub engine_return: Duration,
     /// How long protecting names stay; `None` means as long as by default.
     pub keep: Option<Duration>,
     pub concurrency: usize,
@@ -45,6 +44,7 @@ pub struct Options {
     pub notify: Value,
     /// The container that Restock runs in.
     pub own_container: Option<String>,
+    pub waits: Waits,
 }
 
 impl Default for Options {
@@ -52,7 +52,6 @@ impl Default for Options {
         Self {
             pull_timeout: Duration::from_secs(60),
             health_timeout: Duration::from_millis(500),
-            engine_return: Duration::from_secs(60),
             keep: None,
             concurrency: 4,
             allowed_hosts: Vec::new(),
@@ -62,6 +61,12 @@ impl Default for Options {
             docker_api: DockerApi::Full,
             notify: Value::Null,
             own_container: None,
+            waits: Waits {
+                engine: Duration::from_secs(60),
+                writes: Duration::from_millis(300),
+                retry: Duration::from_millis(20),
+                look: Duration::from_millis(20),
+            },
         }
     }
 }
@@ -71,6 +76,8 @@ pub struct Service {
     pub restock: Arc<Restock>,
     pub http: Http,
     routes: Router,
+    /// It ends in the middle of its work, as when it is killed.
+    dies: bool,
 }
 
 impl Service {
@@ -84,11 +91,11 @@ impl Service {
                 settle: Duration::ZERO,
                 keep: options.keep.unwrap_or(settings.keep),
                 cleanup: settings.cleanup,
-                engine_return: options.engine_return,
                 pull_timeout: options.pull_timeout,
                 concurrency: options.concurrency,
                 window: options.window.map(|window| window.parse().unwrap()),
                 zone: settings.timezone.clone(),
+                waits: options.waits,
             },
             apps: AppsDir::new(settings.apps.clone()),
             engine: Engine::new(settings.docker_host.clone()).unwrap(),
@@ -106,7 +113,13 @@ impl Service {
         let login = options.login.map(|(user, password)| (user.to_owned(), Secret::new(password)));
         let access = Access::new(login, keys(world, options.keys), store);
         let http = Http::new(restock.clone(), access, options.allowed_hosts, options.docker_api);
-        Self { restock, routes: router(http.clone()), http }
+        Self { restock, routes: router(http.clone()), http, dies: false }
+    }
+
+    /// The same, which may be ended in the middle of its work.
+    pub fn that_dies(mut self) -> Self {
+        self.dies = true;
+        self
     }
 
     pub fn get(&self, path: &str) -> Request {
@@ -155,7 +168,7 @@ impl Service {
 /// A test leaves no work behind: what still ran would use directories that are gone.
 impl Drop for Service {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.dies {
             assert!(self.restock.jobs.running().is_empty(), "a job still runs");
         }
     }

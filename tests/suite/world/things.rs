@@ -26,6 +26,8 @@ pub struct Container {
     pub log: String,
     /// Labels besides those of Compose.
     pub labels: BTreeMap<String, String>,
+    /// Counts the starts of all containers: when this one was started last, and 0 for never.
+    pub started: usize,
     /// Its `HostConfig`.
     pub host: Value,
 }
@@ -56,6 +58,7 @@ pub struct Things {
     /// Labels of images, by the image's ID.
     pub image_labels: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) made: usize,
+    pub(super) starts: usize,
 }
 
 /// The ID of the image that tests call `label`.
@@ -112,18 +115,35 @@ impl Things {
         let file = std::fs::read(Path::new(dir).join("compose.yaml")).unwrap();
         let project: Value = serde_json::from_slice(&file).unwrap();
         let chosen = |name: &String| services.is_empty() || services.contains(&name.as_str());
-        for (service, value) in project["services"].as_object().unwrap().iter().filter(|(name, _)| chosen(name)) {
+        let services = project["services"].as_object().unwrap();
+        let mut made = BTreeSet::new();
+        for (service, value) in services.iter().filter(|(name, _)| chosen(name)) {
             let name = project["name"].as_str().unwrap();
             let image = value["image"].as_str().unwrap();
-            self.follow_service(dir, name, service, image, start);
+            if self.follow_service(dir, name, service, image, start) {
+                made.insert(format!("service:{service}"));
+            }
+        }
+        // What lives in the namespaces of a container that was made anew is started again.
+        let follows = |service: &String| {
+            let mode = services.get(service).and_then(|value| value["network_mode"].as_str());
+            mode.is_some_and(|mode| made.contains(mode))
+        };
+        for container in self.containers.iter_mut().filter(|one| one.dir == dir && follows(&one.service)) {
+            if container.state == "running" {
+                container.state = "exited".into();
+                container.start(&mut self.starts);
+            }
         }
     }
 
-    pub fn follow_service(&mut self, dir: &str, project: &str, service: &str, image: &str, start: bool) {
-        let Some(image_id) = self.find_image(image).cloned() else { return };
+    /// Gives whether it made a container.
+    pub fn follow_service(&mut self, dir: &str, project: &str, service: &str, image: &str, start: bool) -> bool {
+        let Some(image_id) = self.find_image(image).cloned() else { return false };
         let life = self.images[&image_id];
         let own = |container: &Container| container.dir == dir && container.service == service;
-        if !self.containers.iter().any(|container| own(container) && container.image_id == image_id) {
+        let makes = !self.containers.iter().any(|container| own(container) && container.image_id == image_id);
+        if makes {
             self.containers.retain(|container| !own(container));
             self.made += 1;
             self.containers.push(Container {
@@ -138,16 +158,27 @@ impl Things {
                 life,
                 log: self.logs.get(image).cloned().unwrap_or_default(),
                 labels: BTreeMap::new(),
+                started: 0,
                 host: usual_host(),
             });
         }
         for container in self.containers.iter_mut().filter(|container| start && own(container)) {
-            container.state = if matches!(life, Life::Exits(_)) { "exited".into() } else { "running".into() };
+            container.start(&mut self.starts);
         }
+        makes
     }
 }
 
 impl Container {
+    pub(super) fn start(&mut self, starts: &mut usize) {
+        if self.state == "running" {
+            return;
+        }
+        *starts += 1;
+        self.started = *starts;
+        self.state = if matches!(self.life, Life::Exits(_)) { "exited".into() } else { "running".into() };
+    }
+
     /// Its element of the list of containers.
     pub fn listed(&self) -> Value {
         json!({
@@ -171,10 +202,11 @@ impl Container {
         json!({
             "Id": self.id, "Name": format!("/{}", self.name), "Image": self.image_id, "RestartCount": restarts,
             "State": {
-                "Status": self.state, "ExitCode": code, "Error": "", "StartedAt": "2026-01-02T03:04:05Z", "Health": health,
+                "Status": self.state, "ExitCode": code, "Error": "", "StartedAt": self.started_at(), "Health": health,
             },
             "Config": {"Image": self.image, "Labels": self.labels()},
             "HostConfig": self.host,
+            "NetworkSettings": {"Networks": {}},
         })
     }
 
@@ -187,6 +219,13 @@ impl Container {
             [head, line.into_bytes()].concat()
         };
         lines[lines.len().saturating_sub(tail)..].iter().flat_map(frame).collect()
+    }
+
+    fn started_at(&self) -> String {
+        if self.started == 0 {
+            return "0001-01-01T00:00:00Z".into();
+        }
+        format!("2026-01-02T03:04:05.{:09}Z", self.started)
     }
 
     fn status(&self) -> &'static str {

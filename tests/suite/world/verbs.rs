@@ -17,11 +17,11 @@ impl Things {
         let body = json!({"Image": image, "HostConfig": usual_host()});
         assert_eq!(self.create(name, body.to_string().as_bytes()).status(), StatusCode::CREATED);
         let made = self.containers.last_mut().unwrap();
-        made.state = "running".into();
+        made.start(&mut self.starts);
         made
     }
 
-    pub(super) fn create(&mut self, name: &str, body: &[u8]) -> Response {
+    pub fn create(&mut self, name: &str, body: &[u8]) -> Response {
         let body: Value = serde_json::from_slice(body).unwrap();
         let image = body["Image"].as_str().unwrap();
         let Some(image_id) = self.find_image(image).cloned() else {
@@ -47,22 +47,31 @@ impl Things {
             image_id,
             state: "created".into(),
             labels,
+            started: 0,
             host: body["HostConfig"].clone(),
         });
         (StatusCode::CREATED, axum::Json(json!({ "Id": id, "Warnings": [] }))).into_response()
     }
 
-    pub(super) fn start(&mut self, id: &str) -> Response {
-        self.with(id, |container| {
-            container.state = if matches!(container.life, Life::Exits(_)) { "exited" } else { "running" }.into();
-        })
+    pub fn start(&mut self, id: &str) -> Response {
+        let starts = &mut self.starts;
+        let Some(container) = self.containers.iter_mut().find(|container| container.id == id) else {
+            return refused(StatusCode::NOT_FOUND, "no such container");
+        };
+        container.start(starts);
+        self.forget_the_ended();
+        StatusCode::NO_CONTENT.into_response()
     }
 
     /// Stops it; one of `--rm` is gone then.
     pub fn stop(&mut self, id: &str) -> Response {
         let stopped = self.with(id, |container| container.state = "exited".into());
-        self.containers.retain(|container| container.id != id || container.host["AutoRemove"] != true);
+        self.forget_the_ended();
         stopped
+    }
+
+    fn forget_the_ended(&mut self) {
+        self.containers.retain(|container| container.host["AutoRemove"] != true || container.state != "exited");
     }
 
     pub(super) fn set_host(&mut self, id: &str, body: &[u8]) -> Response {

@@ -1,0 +1,156 @@
+//! Takes over a job whose process is gone, and goes on with its attempt from the stage that is recorded.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::ending::unsettled;
+use super::run::run;
+use super::work::{Scene, Work};
+use crate::adapters::compose::ProjectCall;
+use crate::adapters::store::Found;
+use crate::domain::app::ServiceName;
+use crate::domain::attempt::{Attempt, Obstacle, Stage, legacy};
+use crate::domain::container::Container;
+use crate::domain::image::ImageReference;
+use crate::domain::job::{Job, JobResult, Kind, Outcome, ServiceChange, Step};
+use crate::domain::journal::{Journal, StandaloneJournal};
+use crate::domain::project::{AppSettings, Project};
+use crate::error::Error;
+use crate::usecases::context::Restock;
+use crate::usecases::jobs::Running;
+use crate::usecases::left_out::without;
+use crate::usecases::resolve::{canonical_references, check_directory, config, containers_of, redactor};
+use crate::usecases::update_app::settings;
+
+/// Finishes or takes back what `was` had begun, proves it, and reports it as interrupted.
+pub(crate) async fn resume(running: &Running, was: &Job) -> Result<JobResult, Error> {
+    let started = Instant::now();
+    let store = &running.restock.store;
+    let recorded = store
+        .attempt(&was.id)
+        .await
+        .map_err(|error| Error { message: error.to_string(), ..unsettled(was.target.name(), Obstacle::Database) })?;
+    let (found, is_recorded) = match recorded {
+        Some(found) => (found, true),
+        None => match legacy_attempt(running, was).await? {
+            Some(found) => (found, false),
+            None => return Ok(untouched(running, was, started)),
+        },
+    };
+    if found.attempt.stage == Stage::Closed {
+        return Ok(interrupted(running, Vec::new(), "what was begun has been finished", started));
+    }
+    let work = match prepare(running, was, found).await? {
+        Some(work) => work,
+        None => return Ok(interrupted(running, Vec::new(), "the app is gone since", started)),
+    };
+    run(take_over(work, is_recorded).await?).await
+}
+
+fn untouched(running: &Running, was: &Job, started: Instant) -> JobResult {
+    let touched = was.step.is_some_and(Step::touches_containers);
+    // `up` and `down` record no attempt: there is nothing to go back to, and the owner can simply ask again.
+    let what = if touched { "a part of it may be done" } else { "nothing had been touched" };
+    interrupted(running, Vec::new(), what, started)
+}
+
+/// What a former version of the program has left of a job that it had begun.
+async fn legacy_attempt(running: &Running, was: &Job) -> Result<Option<Found>, Error> {
+    let store = &running.restock.store;
+    let Some(step) = was.step.filter(|step| step.touches_containers()) else { return Ok(None) };
+    let unreadable = |error: crate::adapters::store::StoreError| Error {
+        message: error.to_string(),
+        ..unsettled(was.target.name(), Obstacle::Database)
+    };
+    let (attempt, recipe) = if was.kind == Kind::ContainerUpdate {
+        let Some(journal) = store.journal::<StandaloneJournal>(&was.id).await.map_err(unreadable)? else {
+            return Ok(None);
+        };
+        legacy::of_container(&was.id, step, journal)
+    } else {
+        let Some(journal) = store.journal::<Journal>(&was.id).await.map_err(unreadable)? else { return Ok(None) };
+        (legacy::of_app(&was.id, was.kind, step, journal), None)
+    };
+    Ok(Some(Found { attempt, recipe, hooks_begun: step == Step::HooksAfter }))
+}
+
+/// Puts together what the attempt needs, under the locks of its images; `None` when its app is gone.
+async fn prepare<'a>(running: &'a Running, was: &Job, found: Found) -> Result<Option<Work<'a>>, Error> {
+    let restock = &running.restock;
+    let Found { mut attempt, recipe, hooks_begun } = found;
+    let (scene, patience, references) = match attempt.project() {
+        None => (None, restock.limits.patience(&AppSettings::default()), references_of(&attempt)),
+        Some(project) => {
+            let Ok(app) = restock.apps.find(was.target.name()) else { return Ok(None) };
+            let compose = restock.compose().await?;
+            let call = ProjectCall::new(&app.path).with_profiles(project.profiles.iter().cloned());
+            let model = config(&compose, &app, &call).await?;
+            let containers = containers_of(&model.project, &restock.engine.containers().await?);
+            check_directory(&app, &containers)?;
+            let selected = still_selected(restock, &model.project, &containers, &attempt).await?;
+            let settings = settings(&model, &app)?;
+            let references = canonical_references(&model.project);
+            let redactor = redactor(&app, &model);
+            attempt.select(selected);
+            let hooks_after = settings.hooks.after.clone();
+            let scene = Scene { app, compose, call, model, redactor, hooks_after };
+            (Some(scene), restock.limits.patience(&settings), references)
+        }
+    };
+    let mut work = Work::new(running, attempt, scene, patience);
+    work.locks = Some(running.image_locks(&references).await?);
+    (work.recipe, work.hooks_begun, work.resumed) = (recipe, hooks_begun, true);
+    Ok(Some(work))
+}
+
+/// What the job was about, without what would fail or be moved to an older image by now.
+async fn still_selected(
+    restock: &Restock,
+    project: &Project,
+    containers: &[Container],
+    attempt: &Attempt,
+) -> Result<Option<BTreeSet<ServiceName>>, Error> {
+    let targets = attempt.references().map(|reference| reference.change.service.clone()).collect();
+    let images = restock.images_of(project, containers).await?;
+    let mut left_out = restock.left_out(project, containers, &images, &targets).await?;
+    left_out.retain(|service, _| !targets.contains(service));
+    let selected = attempt.project().and_then(|project| project.selected.clone());
+    Ok(without(project, selected, &left_out))
+}
+
+/// Makes this process the one that works on the attempt.
+async fn take_over(mut work: Work<'_>, is_recorded: bool) -> Result<Work<'_>, Error> {
+    work.protect().await?;
+    let restock = &work.running.restock;
+    let (job, worker) = (&work.attempt.job, &restock.worker);
+    let taken = if is_recorded {
+        restock.store.take_over(job, worker).await
+    } else {
+        let step = work.running.handle.job().step.unwrap_or(Step::Apply);
+        restock.store.begin_attempt(&work.attempt, work.recipe.as_ref(), worker, step, work.left()).await.map(|()| 0)
+    };
+    match taken {
+        Ok(deaths) => work.attempt.deaths = deaths,
+        // The lock keeps others out, and going back must not wait for the database.
+        Err(error) if work.attempt.stage != Stage::Forward => tracing::error!(%error, "the takeover is not recorded"),
+        Err(error) => return Err(Error { message: error.to_string(), ..unsettled(work.name(), Obstacle::Database) }),
+    }
+    Ok(work)
+}
+
+fn references_of(attempt: &Attempt) -> BTreeSet<String> {
+    let names = attempt.references().map(|reference| &reference.change.reference);
+    names
+        .map(|name| name.parse::<ImageReference>().map_or_else(|_| name.clone(), |reference| reference.canonical()))
+        .collect()
+}
+
+/// The result of a job that another process had begun and this one has brought to an end.
+pub(super) fn interrupted(running: &Running, services: Vec<ServiceChange>, what: &str, started: Instant) -> JobResult {
+    JobResult {
+        updated: !services.is_empty(),
+        services,
+        warnings: vec![format!("the process ended in the middle of this job; {what}")],
+        ..JobResult::of(running.handle.id.clone(), Outcome::Interrupted, started.elapsed())
+    }
+}
