@@ -12,7 +12,14 @@ use crate::usecases::Restock;
 
 /// Shows what was done, newest first.
 pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) -> ExitCode {
-    let filter = HistoryFilter { app: args.app.clone(), limit: args.limit, before: None };
+    let filter = HistoryFilter {
+        app: args.app.clone(),
+        limit: args.limit,
+        before: None,
+        kind: args.kind,
+        outcome: args.outcome,
+        since: args.since,
+    };
     let jobs = match restock.store.history(&filter).await {
         Ok(jobs) => jobs,
         Err(error) => return failed(&error.into(), as_json),

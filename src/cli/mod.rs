@@ -21,8 +21,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use crate::config::{CommonOptions, ServeOptions, Settings};
+use crate::domain::job::{Kind, Outcome};
 use crate::domain::policy::Policy;
 
 /// Updates Docker Compose apps, proves that the new containers work, and takes the update back when they do not.
@@ -166,6 +168,15 @@ struct HistoryArgs {
     /// How many entries
     #[arg(long, default_value_t = 20)]
     limit: usize,
+    /// Only this kind: update, rollback, up, down, auto_update, …
+    #[arg(long, value_parser = words::read::<Kind>)]
+    kind: Option<Kind>,
+    /// Only what ended like this: updated, unchanged, rolled_back, failed, …
+    #[arg(long, value_parser = words::read::<Outcome>)]
+    outcome: Option<Outcome>,
+    /// Only what ended since then: a time, as 2026-01-31T04:30:00Z, or a while ago, as 7d
+    #[arg(long, value_parser = words::since)]
+    since: Option<Timestamp>,
 }
 
 impl Cli {

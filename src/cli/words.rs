@@ -2,11 +2,31 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::domain::job::Step;
 
 /// The word of an enumeration, as the API writes it.
 pub fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The value that a word of an enumeration names.
+///
+/// # Errors
+/// The words that there are.
+pub fn read<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, String> {
+    serde_json::from_value(word.into()).map_err(|error| error.to_string())
+}
+
+/// A point in time, given as one or as how long ago it is.
+///
+/// # Errors
+/// How one is written.
+pub fn since(text: &str) -> Result<Timestamp, String> {
+    let ago = |text| Timestamp::now().checked_sub(humantime::parse_duration(text).ok()?).ok();
+    let at = text.parse().ok().or_else(|| ago(text));
+    at.ok_or_else(|| "write a time, as 2026-01-31T04:30:00Z, or a while ago, as 7d".to_owned())
 }
 
 /// What a job is doing.
@@ -24,9 +44,9 @@ pub fn doing(step: Step) -> &'static str {
     }
 }
 
-/// A time of the system's zone.
-pub fn time(at: jiff::Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+/// A time in the system's zone, with that zone's abbreviation.
+pub fn time(at: Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// A duration: tenths while they matter, then minutes and seconds.

@@ -333,6 +333,20 @@ pub struct Job {
     pub finished_at: Option<Timestamp>,
 }
 
+impl Job {
+    /// Whether it is only an answer to a caller: it just looked, or it was refused before anything began. Such a job is
+    /// not part of the history, and nobody is notified of it.
+    pub fn is_only_an_answer(&self) -> bool {
+        self.kind.only_looks() || self.was_refused()
+    }
+
+    fn was_refused(&self) -> bool {
+        let begun = self.result.is_some() || self.step.is_some_and(|step| step >= Step::HooksBefore);
+        let refusal = |error: &JobError| matches!(error.status, 400..=499 | 503);
+        self.outcome == Some(Outcome::Failed) && !begun && self.error.as_ref().is_some_and(refusal)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

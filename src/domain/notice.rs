@@ -78,6 +78,9 @@ impl Notice {
 
     /// What is to be told about a job that has ended; `None` for one that is of no interest to who did not ask for it.
     pub fn of_job(job: &Job) -> Option<Self> {
+        if job.is_only_an_answer() {
+            return None;
+        }
         let updates = matches!(job.kind, Kind::Update | Kind::ContainerUpdate);
         let event = match job.outcome? {
             Outcome::Updated if updates => Event::Updated,

@@ -29,7 +29,7 @@ pub async fn of_app(
 ) -> Result<Response, Failure> {
     let found = http.restock.apps.find(&name.0);
     if let Err(error) = found {
-        let past = HistoryFilter { app: Some(name.0.clone()), limit: 1, before: None };
+        let past = HistoryFilter { app: Some(name.0.clone()), limit: 1, ..HistoryFilter::default() };
         if http.restock.store.history(&past).await.map_err(Error::from)?.is_empty() {
             return Err(Error::from(error).into());
         }
@@ -38,7 +38,8 @@ pub async fn of_app(
 }
 
 async fn page(http: &Http, app: Option<String>, keys: HistoryKeys) -> Result<Response, Failure> {
-    let HistoryKeys { limit, before } = keys;
-    let jobs = http.restock.store.history(&HistoryFilter { app, limit, before }).await.map_err(Error::from)?;
+    let HistoryKeys { limit, before, kind, outcome, since } = keys;
+    let filter = HistoryFilter { app, limit, before, kind, outcome, since };
+    let jobs = http.restock.store.history(&filter).await.map_err(Error::from)?;
     Ok(json_of(&jobs))
 }

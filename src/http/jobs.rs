@@ -24,7 +24,7 @@ pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response
     let mut jobs = restock.jobs.running();
     let elsewhere = restock.store.running().await.map_err(Error::from)?;
     jobs.extend(elsewhere.into_iter().filter(|job| restock.jobs.find(&job.id).is_none()));
-    let filter = HistoryFilter { app: None, limit: FINISHED, before: None };
+    let filter = HistoryFilter { limit: FINISHED, ..HistoryFilter::default() };
     jobs.extend(restock.store.history(&filter).await.map_err(Error::from)?);
     jobs.sort_by(|a: &Job, b: &Job| b.id.cmp(&a.id));
     jobs.dedup_by(|a, b| a.id == b.id);

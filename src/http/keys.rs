@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use utoipa::IntoParams;
 
 use super::params::{Keys, Pairs};
 use super::problem::Failure;
-use crate::domain::job::JobId;
+use crate::domain::job::{JobId, Kind, Outcome};
 
 /// As many lines as a person reads.
 const DEFAULT_TAIL: u32 = 200;
@@ -137,12 +138,26 @@ pub struct HistoryKeys {
     /// Only jobs that started before this one: the last one of the page before.
     #[param(required = false, value_type = JobId)]
     pub before: Option<JobId>,
+    /// Only jobs of this kind.
+    #[param(required = false, value_type = Kind)]
+    pub kind: Option<Kind>,
+    /// Only jobs that ended like this.
+    #[param(required = false, value_type = Outcome)]
+    pub outcome: Option<Outcome>,
+    /// Only jobs that ended then or later.
+    #[param(required = false, value_type = Timestamp)]
+    pub since: Option<Timestamp>,
 }
 
 impl Keys for HistoryKeys {
     fn read(pairs: &Pairs) -> Result<Self, Failure> {
-        let limit = pairs.value("limit", "a number")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-        Ok(Self { limit, before: pairs.value("before", "the ID of a job")? })
+        Ok(Self {
+            limit: pairs.value("limit", "a number")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+            before: pairs.value("before", "the ID of a job")?,
+            kind: pairs.word("kind")?,
+            outcome: pairs.word("outcome")?,
+            since: pairs.value("since", "a time, as 2026-01-31T04:30:00Z")?,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use serde::de::value::MapAccessDeserializer;
+use serde::de::value::{Error as ValueError, MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
@@ -97,6 +97,12 @@ impl Pairs {
         self.one(key)?.map(|text| text.parse().map_err(|_| bad_value(key, expected))).transpose()
     }
 
+    /// A word of an enumeration, if the key is there.
+    pub fn word<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Failure> {
+        let read = |word: &str| T::deserialize(StrDeserializer::<ValueError>::new(word));
+        self.one(key)?.map(|word| read(word).map_err(|error| bad_value(key, expected_in(&error)))).transpose()
+    }
+
     /// All values of a key that may be repeated.
     pub fn all(&self, key: &str) -> Result<BTreeSet<String>, Failure> {
         let values: BTreeSet<_> =
@@ -114,7 +120,13 @@ impl Pairs {
     }
 }
 
-fn bad_value(key: &str, expected: &str) -> Failure {
+/// The words that serde lists when it has read an unknown one.
+fn expected_in(error: &ValueError) -> String {
+    let text = error.to_string();
+    text.split_once("expected ").map_or_else(|| text.clone(), |(_, words)| words.to_owned())
+}
+
+fn bad_value(key: &str, expected: impl fmt::Display) -> Failure {
     Error::new(Kind::Invalid, "bad_query_value", format!("`{key}`: expected {expected}")).into()
 }
 

@@ -1,5 +1,8 @@
 //! Jobs, from their start to the history, and the journal that lets anyone finish one.
+//!
+//! Jobs have the order in which they were written down: the clock that their IDs are made from may have been wrong.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::attempts;
 use super::connection::Store;
 use super::error::{Failure, StoreError};
+use super::forgetting::forget;
 use super::rows::{Reason, json, read_json, read_optional_word, read_word, word};
 use crate::domain::app::AppName;
 use crate::domain::attempt::{Attempt, legacy};
@@ -17,9 +21,6 @@ use crate::domain::journal::Journal;
 const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, started_at, finished_at,
     (SELECT blocked FROM attempts WHERE attempts.job = jobs.id) AS blocked";
 
-/// How long passes that changed nothing stay in the history: one an hour, with its report, would outgrow all else in it.
-const UNCHANGED_KEPT: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
-
 /// Which part of the history to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HistoryFilter {
@@ -29,6 +30,12 @@ pub struct HistoryFilter {
     pub limit: usize,
     /// Only jobs that started before this one: the last of the page before.
     pub before: Option<JobId>,
+    /// Only jobs of this kind.
+    pub kind: Option<Kind>,
+    /// Only jobs that ended like this.
+    pub outcome: Option<Outcome>,
+    /// Only jobs that ended then or later.
+    pub since: Option<Timestamp>,
 }
 
 impl Store {
@@ -91,7 +98,7 @@ impl Store {
         self.call(move |connection| {
             let changed = connection.execute(
                 "UPDATE jobs SET state = ?2, step = ?3, outcome = ?4, result = ?5, error = ?6, finished_at = ?7,
-                 journal = iif(target_kind = 'container', NULL, journal)
+                 answer = ?8, journal = iif(target_kind = 'container', NULL, journal)
                  WHERE id = ?1",
                 params![
                     job.id.as_str(),
@@ -101,6 +108,7 @@ impl Store {
                     job.result.as_ref().map(json).transpose()?,
                     job.error.as_ref().map(json).transpose()?,
                     job.finished_at.map(|at| at.to_string()),
+                    job.is_only_an_answer(),
                 ],
             )?;
             let had_secrets = attempts::close(connection, &job.id)?;
@@ -108,13 +116,8 @@ impl Store {
                 // The log as well has what the journal said. While somebody reads, it is emptied another time.
                 connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
             }
-            if job.kind == Kind::AutoUpdate {
-                let old = jiff::Timestamp::now() - UNCHANGED_KEPT;
-                let forget = "DELETE FROM jobs WHERE kind = ?1 AND outcome = ?2 AND finished_at < ?3";
-                let words = params![word(&job.kind)?, word(&Outcome::Unchanged)?, old.to_string()];
-                connection.execute(forget, words)?;
-            }
-            known(changed, &job.id)
+            known(changed, &job.id)?;
+            forget(connection, &job)
         })
         .await
     }
@@ -128,18 +131,32 @@ impl Store {
         .await
     }
 
-    /// Finished jobs, newest first. One that cannot be understood is left out, with a warning in the log.
+    /// Finished jobs, newest first: not those that are only an answer. One that cannot be understood is left out, with
+    /// a warning in the log.
     pub async fn history(&self, filter: &HistoryFilter) -> Result<Vec<Job>, StoreError> {
-        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-        let (app, before) = (filter.app.clone(), filter.before.clone());
+        let filter = filter.clone();
         self.call(move |connection| {
             // Two queries: `?1 IS NULL OR …` would keep SQLite from using the index.
-            let of_app = if app.is_some() { "target_kind = 'app' AND target = ?1" } else { "?1 IS NULL" };
+            let of_app = if filter.app.is_some() { "target_kind = 'app' AND target = ?1" } else { "?1 IS NULL" };
+            // Of a job that has been forgotten only the ID is left, which says when it started.
             let query = format!(
                 "SELECT {COLUMNS} FROM jobs
-                 WHERE {of_app} AND state = 'finished' AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+                 WHERE {of_app} AND state = 'finished' AND NOT answer
+                   AND (?2 IS NULL OR rowid < coalesce((SELECT rowid FROM jobs WHERE id = ?2),
+                                                       (SELECT max(rowid) + 1 FROM jobs WHERE id < ?2), 0))
+                   AND (?3 IS NULL OR kind = ?3) AND (?4 IS NULL OR outcome = ?4)
+                   AND (?5 IS NULL OR julianday(finished_at) >= julianday(?5))
+                 ORDER BY rowid DESC LIMIT ?6"
             );
-            many(connection, &query, params![app, before.as_ref().map(JobId::as_str), limit])
+            let wanted = params![
+                filter.app,
+                filter.before.as_ref().map(JobId::as_str),
+                filter.kind.as_ref().map(word).transpose()?,
+                filter.outcome.as_ref().map(word).transpose()?,
+                filter.since.map(|since| since.to_string()),
+                i64::try_from(filter.limit).unwrap_or(i64::MAX),
+            ];
+            many(connection, &query, wanted)
         })
         .await
     }
@@ -147,7 +164,7 @@ impl Store {
     /// Jobs that have not finished, oldest first. One that cannot be understood is left out, with a warning in the log.
     pub async fn running(&self) -> Result<Vec<Job>, StoreError> {
         self.call(|connection| {
-            many(connection, &format!("SELECT {COLUMNS} FROM jobs WHERE state <> 'finished' ORDER BY id"), params![])
+            many(connection, &format!("SELECT {COLUMNS} FROM jobs WHERE state <> 'finished' ORDER BY rowid"), params![])
         })
         .await
     }
@@ -159,7 +176,7 @@ impl Store {
         self.call(move |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM jobs
-                 WHERE target_kind = ?1 AND target = ?2 AND state <> 'finished' ORDER BY id"
+                 WHERE target_kind = ?1 AND target = ?2 AND state <> 'finished' ORDER BY rowid"
             );
             let mut statement = connection.prepare_cached(&query)?;
             let mut rows = statement.query(params![target.kind(), target.name()])?;
@@ -178,8 +195,9 @@ impl Store {
     pub async fn last_job(&self, target: &Target) -> Result<Option<Job>, StoreError> {
         let target = target.clone();
         self.call(move |connection| {
-            let query =
-                format!("SELECT {COLUMNS} FROM jobs WHERE target_kind = ?1 AND target = ?2 ORDER BY id DESC LIMIT 1");
+            let query = format!(
+                "SELECT {COLUMNS} FROM jobs WHERE target_kind = ?1 AND target = ?2 ORDER BY rowid DESC LIMIT 1"
+            );
             one(connection, &query, params![target.kind(), target.name()])
         })
         .await
@@ -214,7 +232,7 @@ impl Store {
              WHERE target_kind = 'app' AND target = ?1 AND kind = 'update' AND state = 'finished'
                AND (journal IS NOT NULL OR EXISTS (SELECT 1 FROM attempts WHERE attempts.job = jobs.id))
                AND (outcome IN ('updated', 'failed') OR outcome = 'interrupted' AND json_extract(result, '$.updated'))
-             ORDER BY id DESC LIMIT 1"
+             ORDER BY rowid DESC LIMIT 1"
         );
         let found = self.call(move |connection| one(connection, &query, params![app.as_str()])).await?;
         let Some(job) = found else { return Ok(None) };

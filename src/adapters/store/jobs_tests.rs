@@ -132,7 +132,7 @@ async fn a_job_lives_from_queued_to_finished() {
     let (_dir, store) = store();
     store.insert(&queued(2, "a")).await.unwrap();
     store.insert(&queued(1, "b")).await.unwrap();
-    assert_eq!(ids(&store.running().await.unwrap()), [id(1), id(2)]);
+    assert_eq!(ids(&store.running().await.unwrap()), [id(2), id(1)]);
 
     store.set_step(&id(2), Step::Pull).await.unwrap();
     let running = store.running_for(Kind::Update, &on("a")).await.unwrap().unwrap();
@@ -168,7 +168,7 @@ async fn the_history_is_read_in_pages_newest_first() {
     }
     store.insert(&queued(6, "a")).await.unwrap();
     let page = async |app: Option<&str>, before| {
-        let filter = HistoryFilter { app: app.map(Into::into), limit: 2, before };
+        let filter = HistoryFilter { app: app.map(Into::into), limit: 2, before, ..HistoryFilter::default() };
         ids(&store.history(&filter).await.unwrap())
     };
     assert_eq!(page(None, None).await, [id(5), id(4)]);
@@ -209,7 +209,7 @@ async fn a_word_from_the_future_spoils_only_its_own_row() {
         Ok(connection.execute("UPDATE jobs SET step = 'teleport' WHERE id = ?1", [id(2).as_str()])?)
     };
     store.call(spoil).await.unwrap();
-    let all = HistoryFilter { app: None, limit: 10, before: None };
+    let all = HistoryFilter { limit: 10, ..HistoryFilter::default() };
     assert_eq!(ids(&store.history(&all).await.unwrap()), [id(1)]);
     let message = store.job(&id(2)).await.unwrap_err().to_string();
     assert!(message.contains(id(2).as_str()) && message.contains("`teleport`"), "{message}");
@@ -255,16 +255,83 @@ async fn what_was_answered_is_there_after_a_crash() {
 async fn passes_that_changed_nothing_are_forgotten_after_a_month() {
     let (_dir, store) = store();
     let old = jiff::Timestamp::now() - std::time::Duration::from_secs(31 * 24 * 3600);
-    let pass = |n, outcome, at| Job {
-        kind: Kind::AutoUpdate,
-        target: Target::All("*".into()),
-        finished_at: Some(at),
-        ..finished(n, "*", outcome, false)
-    };
+    let pass = |n, outcome, at| Job { finished_at: Some(at), ..pass(n, outcome, None) };
     add(&store, &pass(1, Outcome::Unchanged, old)).await;
     add(&store, &pass(2, Outcome::Updated, old)).await;
     add(&store, &Job { finished_at: Some(old), ..finished(3, "a", Outcome::Unchanged, false) }).await;
     add(&store, &pass(4, Outcome::Unchanged, jiff::Timestamp::now())).await;
     let left = store.history(&HistoryFilter { limit: 10, ..HistoryFilter::default() }).await.unwrap();
     assert_eq!(ids(&left), [id(4), id(3), id(2)]);
+}
+
+fn pass(n: u128, outcome: Outcome, error: Option<JobError>) -> Job {
+    let mut pass = Job {
+        kind: Kind::AutoUpdate,
+        target: Target::All("*".into()),
+        finished_at: Some(jiff::Timestamp::now()),
+        step: None,
+        error,
+        ..finished(n, "*", outcome, false)
+    };
+    if pass.error.is_some() {
+        pass.result = None;
+    }
+    pass
+}
+
+fn failure(code: &str, status: u16) -> JobError {
+    let (hint, service, command, stderr) = (None, None, None, None);
+    JobError { code: code.into(), message: code.into(), hint, service, command, stderr, status }
+}
+
+#[tokio::test]
+async fn a_pass_that_fails_like_the_one_before_takes_its_place() {
+    let (_dir, store) = store();
+    let rows = async || {
+        let count = |connection: &mut Connection| {
+            Ok(connection.query_row("SELECT count(*) FROM jobs", [], |row| row.get::<_, u32>(0))?)
+        };
+        store.call(count).await.unwrap()
+    };
+    for n in 1..=3 {
+        add(&store, &pass(n, Outcome::Failed, None)).await;
+    }
+    let all = HistoryFilter { limit: 10, ..HistoryFilter::default() };
+    assert_eq!(ids(&store.history(&all).await.unwrap()), [id(3)]);
+    // Another reason is another row, and what is only an answer is none of the history.
+    for n in 4..=6 {
+        add(&store, &pass(n, Outcome::Failed, Some(failure("apps_directory_unreadable", 503)))).await;
+    }
+    assert_eq!((ids(&store.history(&all).await.unwrap()), rows().await), (vec![id(3)], 2));
+    add(&store, &pass(7, Outcome::Unchanged, None)).await;
+    add(&store, &pass(8, Outcome::Unchanged, None)).await;
+    assert_eq!(ids(&store.history(&all).await.unwrap()), [id(8), id(7), id(3)]);
+}
+
+#[tokio::test]
+async fn what_is_only_an_answer_is_forgotten_after_an_hour() {
+    let (_dir, store) = store();
+    let old = jiff::Timestamp::now() - std::time::Duration::from_secs(2 * 3600);
+    let dry = |n, at| Job { kind: Kind::Check, finished_at: Some(at), ..finished(n, "a", Outcome::Pending, false) };
+    add(&store, &dry(1, old)).await;
+    add(&store, &dry(2, jiff::Timestamp::now())).await;
+    assert_eq!(store.job(&id(1)).await.unwrap(), None);
+    assert!(store.job(&id(2)).await.unwrap().is_some(), "a client may come back for it");
+}
+
+#[tokio::test]
+async fn jobs_have_the_order_in_which_they_began_whatever_the_clock_said() {
+    let (_dir, store) = store();
+    // The clock was a year ahead, and has been corrected since.
+    for n in [900, 5, 6] {
+        add(&store, &finished(n, "a", Outcome::Updated, true)).await;
+    }
+    let page = async |before| {
+        let filter = HistoryFilter { app: Some("a".into()), limit: 2, before, ..HistoryFilter::default() };
+        ids(&store.history(&filter).await.unwrap())
+    };
+    assert_eq!(page(None).await, [id(6), id(5)]);
+    assert_eq!(page(Some(id(5))).await, [id(900)]);
+    assert_eq!(store.last_update(&app("a")).await.unwrap().unwrap().0.id, id(6));
+    assert_eq!(store.last_job(&on("a")).await.unwrap().unwrap().id, id(6));
 }

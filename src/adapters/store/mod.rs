@@ -13,6 +13,7 @@ mod attempts;
 mod connection;
 mod digests;
 mod error;
+mod forgetting;
 mod jobs;
 mod notices;
 mod rows;

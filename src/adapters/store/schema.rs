@@ -135,6 +135,18 @@ const STEPS: &[M<'static>] = &[
             PRIMARY KEY (job, n)
          ) STRICT;",
     ),
+    M::up(
+        "ALTER TABLE jobs ADD COLUMN answer INTEGER NOT NULL DEFAULT 0;  -- 1: no part of the history, forgotten soon
+         UPDATE jobs SET answer = 1 WHERE state = 'finished' AND (kind = 'check' OR
+            outcome = 'failed' AND result IS NULL AND journal IS NULL
+            AND coalesce(step, 'resolve') IN ('resolve', 'snapshot', 'pull', 'plan')
+            AND (json_extract(error, '$.status') BETWEEN 400 AND 499 OR json_extract(error, '$.status') = 503));
+         -- In the order in which jobs were written down: an index ends with the rowid.
+         DROP INDEX jobs_by_target;
+         CREATE INDEX jobs_by_target ON jobs (target_kind, target);
+         DROP INDEX jobs_unfinished;
+         CREATE INDEX jobs_unfinished ON jobs (state) WHERE state <> 'finished';",
+    ),
 ];
 
 /// All migrations, oldest first.

@@ -145,6 +145,9 @@ async fn a_bad_value_in_the_query_is_400_and_its_key_is_named() {
         ("GET", "/api/history?limit=ten", "limit"),
         ("GET", "/api/history?limit=-1", "limit"),
         ("GET", "/api/apps/web/history?before=yesterday", "before"),
+        ("GET", "/api/history?kind=dance", "kind"),
+        ("GET", "/api/apps/web/history?outcome=good", "outcome"),
+        ("GET", "/api/history?since=yesterday", "since"),
     ] {
         let problem = restock.request(method, path).await.problem(400, "bad_query_value");
         assert!(problem["detail"].as_str().unwrap().contains(&format!("`{key}`")), "{path}: {problem}");

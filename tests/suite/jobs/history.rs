@@ -68,3 +68,39 @@ async fn jobs_that_failed_are_in_it_with_their_reason() {
     assert_eq!((&job["id"], &job["outcome"], &job["result"]), (&problem["job"], &json!("failed"), &json!(null)));
     assert_eq!((&job["error"]["code"], &job["error"]["status"]), (&json!("no_such_image"), &json!(502)));
 }
+
+#[tokio::test]
+async fn a_refusal_is_an_answer_and_no_history() {
+    let world = World::with_web();
+    world.app("broken").file("compose.yaml", "{").absent();
+    world.docker.on("broken", "config", "fail 15 'yaml: line 1: did not find expected node content'");
+    let restock = world.restock().await;
+    restock.post("/api/apps/web/rollback").await.problem(409, "nothing_to_roll_back");
+    restock.post("/api/apps/broken/update").await.problem(422, "invalid_compose_file");
+    let reply = restock.post("/api/apps/web/rollback").header("prefer", "respond-async").await;
+    let job = reply.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(restock.finished(&job).await["error"]["status"], 409, "who was promised an answer finds it");
+    world.engine.go_away().await;
+    assert_eq!(restock.post("/api/apps/web/update").await.status, 503);
+    world.engine.come_back();
+    restock.post("/api/apps/web/update?dry_run=true").await;
+    assert_eq!(restock.get("/api/history").await.ok(), json!([]));
+    assert_eq!(restock.get("/api/apps/web/history").await.ok(), json!([]));
+}
+
+#[tokio::test]
+async fn the_history_is_filtered_by_kind_outcome_and_time() {
+    let (_world, restock, jobs) = five().await;
+    let down = restock.post("/api/apps/db/down").await.ok()["job"].as_str().unwrap().to_owned();
+    let of = async |query: &str| ids(&restock.get(&format!("/api/history?{query}")).await.ok());
+    assert_eq!(of("kind=down").await.join(","), down);
+    assert_eq!(of("kind=update").await, jobs);
+    assert_eq!(of("outcome=unchanged&limit=1").await, jobs[..1]);
+    assert_eq!(of("outcome=rolled_back").await, [""; 0]);
+    assert_eq!(of("since=2000-01-01T00:00:00Z&kind=down").await.join(","), down);
+    assert_eq!(of("since=2100-01-01T00:00:00Z").await, [""; 0]);
+    let ended = restock.get(&format!("/api/jobs/{}", jobs[1])).await.ok()["finished_at"].as_str().unwrap().to_owned();
+    assert_eq!(of(&format!("since={ended}")).await, [down.clone(), jobs[0].clone(), jobs[1].clone()]);
+    let of_db = ids(&restock.get("/api/apps/db/history?kind=down").await.ok());
+    assert_eq!(of_db, [down]);
+}
