@@ -44,6 +44,10 @@ pub struct Locks {
 #[derive(Debug)]
 pub struct JobLock(File);
 
+/// The first process that serves a data directory, for as long as it is held.
+#[derive(Debug)]
+pub struct ServeLock(#[expect(dead_code, reason = "the open file is the lock")] File);
+
 /// Image references are written to: pulled, or given another meaning by a tag. Ends when dropped.
 #[derive(Debug, Default)]
 pub struct ImageLocks {
@@ -65,6 +69,11 @@ impl Locks {
     /// The same for a job that only looks: beside one that changes the target, and one at a time.
     pub fn try_look(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
         Ok(self.try_file(&format!("look-{}", target_file(target)), File::try_lock)?.map(JobLock))
+    }
+
+    /// Becomes the one process that serves this data directory; `None` while another one is.
+    pub fn try_serve(&self) -> Result<Option<ServeLock>, LockError> {
+        Ok(self.try_file("serve.lock", File::try_lock)?.map(ServeLock))
     }
 
     /// Takes the locks of all `references`, and waits at most `deadline` for those that are taken.

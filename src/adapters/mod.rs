@@ -1,6 +1,7 @@
 //! One module for each thing outside: wire format to domain and back, and no decisions.
 
 pub mod apps_dir;
+pub mod clock;
 pub mod command;
 pub mod compose;
 pub mod engine;

@@ -58,11 +58,11 @@ fn state(app: &AppView) -> String {
     }
 }
 
-/// When a pass looks at the app next; never when no policy marks it, or when no service keeps the schedule.
+/// When a pass can next update the app; never when no policy marks it, or when no service keeps the schedule.
 fn next(schedule: &ScheduleView, app: &AppView) -> Option<jiff::Timestamp> {
     app.auto_update.filter(|policy| *policy != Policy::Disabled)?;
-    let own = schedule.apps.iter().find(|own| own.app == app.name).map(|own| own.next);
-    own.or(schedule.next).filter(|next| *next > jiff::Timestamp::now())
+    let own = schedule.apps.iter().find(|own| own.app == app.name).map(|own| own.applies);
+    own.or(schedule.applies).filter(|next| *next > jiff::Timestamp::now())
 }
 
 fn services(app: &AppView) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 use crate::adapters::apps_dir::AppsDir;
+use crate::adapters::clock::Clock;
 use crate::adapters::compose::Locator;
 use crate::adapters::engine::Engine;
 use crate::adapters::lock::Locks;
@@ -58,6 +59,7 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             zone: settings.timezone.clone(),
             waits: Waits::default(),
         },
+        clock: Clock::system(),
         apps: AppsDir::new(settings.apps.clone()),
         engine: Engine::new(settings.docker_host.clone())?,
         locator: Locator::new(settings.child_environment().clone()),

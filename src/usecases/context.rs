@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::auto_update::Planned;
 use super::events::Events;
 use super::freshness::Freshness;
 use super::image_changes::Meanings;
@@ -18,6 +19,7 @@ use super::metrics::Metrics;
 use super::notify::Notifying;
 use super::resolve::Resolver;
 use crate::adapters::apps_dir::AppsDir;
+use crate::adapters::clock::Clock;
 use crate::adapters::compose::{Compose, Locator};
 use crate::adapters::engine::Engine;
 use crate::adapters::lock::Locks;
@@ -84,6 +86,7 @@ impl Limits {
 /// What the program is put together from.
 pub struct Parts {
     pub limits: Limits,
+    pub clock: Clock,
     pub apps: AppsDir,
     pub engine: Engine,
     pub locator: Locator,
@@ -99,6 +102,7 @@ pub struct Parts {
 /// The service's parts. Cheap to share.
 pub struct Restock {
     pub limits: Limits,
+    pub clock: Clock,
     pub apps: AppsDir,
     pub engine: Engine,
     pub locator: Locator,
@@ -114,6 +118,8 @@ pub struct Restock {
     /// Readers of logs, of which each has a Compose process.
     pub(super) log_readers: Arc<Semaphore>,
     pub metrics: Metrics,
+    /// What this process runs by itself.
+    pub(super) planned: Planned,
     pub notifying: Notifying,
     pub systemd: Systemd,
     /// Names this process on what it works on; another process never has the same.
@@ -128,7 +134,8 @@ impl Restock {
     /// Puts the parts together; contacts nothing.
     pub fn new(parts: Parts) -> Arc<Self> {
         let events = Events::new();
-        let Parts { limits, apps, engine, locator, store, locks, freshness, notifying, systemd, own_container } = parts;
+        let Parts { limits, clock, apps, engine, locator, store, locks, freshness, notifying, systemd, own_container } =
+            parts;
         Arc::new(Self {
             freshness,
             notifying,
@@ -138,11 +145,13 @@ impl Restock {
             meanings: Meanings::default(),
             log_readers: Arc::new(Semaphore::new(MOST_READERS)),
             metrics: Metrics::default(),
+            planned: Planned::default(),
             jobs: Jobs::default(),
             worker: ulid::Ulid::new().to_string(),
             own_container,
             stopping: CancellationToken::new(),
             limits,
+            clock,
             apps,
             engine,
             locator,

@@ -178,7 +178,11 @@ impl Engine {
     /// `manifests=1` lists the manifests behind an index on containerd stores; others ignore it.
     pub async fn image(&self, reference: &str) -> Result<Option<LocalImage>, EngineError> {
         let path = format!("/images/{reference}/json?manifests=1");
-        let value = present(self.wire.json(Method::GET, &path, None, READ_DEADLINE).await)?;
+        let value = match self.wire.json(Method::GET, &path, None, READ_DEADLINE).await {
+            // It cannot be parsed, so nothing has that name.
+            Err(EngineError::Status { status: 400, .. }) => None,
+            answer => present(answer)?,
+        };
         Ok(value.as_ref().and_then(parse::local_image))
     }
 

@@ -2,10 +2,19 @@
 import { api } from "/assets/api.js";
 import { chip, fill, h, problem, say, table } from "/assets/dom.js";
 import * as live from "/assets/live.js";
-import { held, time } from "/assets/words.js";
+import { held } from "/assets/words.js";
 
 const TONES = { true: "good", pending: "warn", failed: "bad", "rolled back": "warn" };
 const WORDS = { true: "Updated", false: "Nothing done", pending: "Would update", failed: "Failed", "rolled back": "Rolled back" };
+
+/** A time as the schedule's own clock shows it, with the zone; in the browser's zone where it does not know the other. */
+function when(at, timeZone) {
+  const parts = { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+  try { return new Date(at).toLocaleString(undefined, { ...parts, timeZone }); } catch { return new Date(at).toLocaleString(undefined, parts); }
+}
+
+/** The next pass, and when what it finds can be applied if that is later. */
+const passes = (one, zone) => [when(one.next, zone), one.applies !== one.next && h("div", { class: "lead" }, `Can apply updates from ${when(one.applies, zone)}, when the window opens`)];
 
 export function show(main) {
   const place = h("div", null, h("p", { class: "loading" }, "Loading…"));
@@ -21,11 +30,11 @@ export function show(main) {
       const now = await api.schedule();
       fill(place, h("div", { class: "card" }, h("dl", { class: "facts" },
         h("dt", null, "Runs"), h("dd", null, now.schedule ? h("code", null, now.schedule) : "Never by itself; start the service with --schedule."),
-        h("dt", null, "Next"), h("dd", null, now.next ? time(now.next) : "–"),
+        h("dt", null, "Next"), h("dd", null, now.next ? passes(now, now.timezone) : "–"),
         h("dt", null, "Window"), h("dd", null, now.window ?? "Always", " ", chip(now.open ? "Open" : "Closed", now.open ? "good" : "")),
         h("dt", null, "Time zone"), h("dd", null, now.timezone))),
       now.apps.length > 0 && [h("h2", null, "Apps with a schedule of their own"),
-        table(["App", "Schedule", "Next"], now.apps.map((app) => [h("a", { href: `#/app/${encodeURIComponent(app.app)}` }, app.app), h("code", null, app.schedule), time(app.next)]))]);
+        table(["App", "Schedule", "Next"], now.apps.map((app) => [h("a", { href: `#/app/${encodeURIComponent(app.app)}` }, app.app), h("code", null, app.schedule), passes(app, now.timezone)]))]);
     } catch (error) {
       if (error.status !== 401) fill(place, problem(error), h("button", { type: "button", onclick: load }, "Try again"));
     }

@@ -67,12 +67,32 @@ pub(super) async fn apply(
     running.step(Step::Apply).await?;
     let pulled = pulled.into_iter().map(|(reference, image)| (reference, image.id)).collect();
     let units = units(marks, verdicts, options.rollback, &newer, &Arc::new(pulled));
-    let work = units.into_iter().map(|unit| async move { (run(restock, &unit).await, unit) });
+    let work = units.into_iter().map(|unit| async move {
+        // The pull and the units before it may have lasted until after the window's end.
+        let ended = match restock.window_closed() {
+            Some(held) => Err(held),
+            None => Ok(run(restock, &unit).await),
+        };
+        (ended, unit)
+    });
     let mut work = futures_util::stream::iter(work).buffer_unordered(restock.limits.concurrency.max(1));
     while let Some((ended, unit)) = work.next().await {
-        note(&unit, ended, marks, report);
+        match ended {
+            Ok(ended) => note(&unit, ended, marks, report),
+            Err(held) => unit.places().for_each(|place| report.reports[place].held_back = Some(held.clone())),
+        }
     }
     Ok(())
+}
+
+impl Unit {
+    fn places(&self) -> impl Iterator<Item = usize> {
+        match self {
+            Self::App { places, .. } => places.clone(),
+            Self::Container { place, .. } => vec![*place],
+        }
+        .into_iter()
+    }
 }
 
 /// Pulls each reference once, however many follow it. One that fails stops only those.
@@ -204,14 +224,14 @@ async fn run(restock: &Arc<Restock>, unit: &Unit) -> Result<Job, Error> {
 }
 
 fn note(unit: &Unit, ended: Result<Job, Error>, marks: &Marks, report: &mut PassReport) {
-    let (name, places) = match unit {
-        Unit::App { name, places, .. } => (name.to_string(), places.clone()),
-        Unit::Container { place, .. } => (marks.marked[*place].container.name.clone(), vec![*place]),
+    let name = match unit {
+        Unit::App { name, .. } => name.to_string(),
+        Unit::Container { place, .. } => marks.marked[*place].container.name.clone(),
     };
     if let (Unit::App { name, .. }, Ok(job)) = (unit, &ended) {
         note_recreated(name, job, marks, report);
     }
-    for place in places {
+    for place in unit.places() {
         report.reports[place].updated = match &ended {
             Ok(job) => became(job, marks.marked[place].service_name()),
             Err(_) => Updated::Failed,

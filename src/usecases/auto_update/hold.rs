@@ -101,7 +101,7 @@ impl Restock {
             first_seen: self.store.first_seen(&reference.canonical(), digest).await?,
             min_age: memory.min_age,
         };
-        Ok(self.limits.held_back(&candidate, Timestamp::now()))
+        Ok(self.limits.held_back(&candidate, self.clock.now()))
     }
 
     /// Why an image that somebody has brought to this machine is not applied by itself. Age and skips are about what the
@@ -113,7 +113,12 @@ impl Restock {
         image: &LocalImage,
     ) -> Option<HeldBack> {
         let candidate = Candidate { bad: memory.bad(service, image.id.as_str()), ..Candidate::default() };
-        self.limits.held_back(&candidate, Timestamp::now())
+        self.limits.held_back(&candidate, self.clock.now())
+    }
+
+    /// What a closed window holds back: everything that has not begun. `None` while it is open.
+    pub(super) fn window_closed(&self) -> Option<HeldBack> {
+        self.limits.held_back(&Candidate::default(), self.clock.now())
     }
 
     /// Whether an image that was pulled is one that failed here, under another digest: that of an index changes with every

@@ -7,8 +7,10 @@ mod found;
 mod hold;
 mod mark;
 mod pass;
+mod planned;
 mod schedule;
 
 pub use hold::Skipping;
 pub use pass::{PassOptions, Scope};
-pub use schedule::{AppSchedule, ScheduleView};
+pub(super) use planned::Planned;
+pub use planned::{AppSchedule, ScheduleView};

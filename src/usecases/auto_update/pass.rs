@@ -11,7 +11,7 @@ use crate::domain::app::AppName;
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::HeldBack;
-use crate::domain::image::Digest;
+use crate::domain::image::{Digest, ImageReference, ReferenceError};
 use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
 use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
@@ -122,6 +122,10 @@ impl Restock {
         for marked in &marks.marked {
             let container = &marked.container;
             if marked.local {
+                if let Some(reason) = not_a_name(&marked.image) {
+                    verdicts.push(Verdict::Unknown(reason));
+                    continue;
+                }
                 let image = images.get(&marked.image).and_then(Option::as_ref);
                 let newer = image.filter(|image| !runs(container, image, marked.platform.as_deref()));
                 // What another app went back to is here, and is not newer.
@@ -157,6 +161,13 @@ impl Restock {
         }
         Ok(verdicts)
     }
+}
+
+/// Why `image` cannot be the name of an image on any engine: a variable in it may have lost its value.
+fn not_a_name(image: &str) -> Option<String> {
+    let error = image.parse::<ImageReference>().err()?;
+    let is_id = matches!(error, ReferenceError::LooksLikeId(_));
+    (!is_id).then(|| format!("{error}; correct `image` in the Compose file"))
 }
 
 async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Error> {

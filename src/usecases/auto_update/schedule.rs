@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
+use jiff::{SignedDuration, Timestamp};
 
 use super::pass::{PassOptions, Scope};
+use super::planned::{Serving, Watch};
 use crate::adapters::store::ScheduleRow;
 use crate::domain::app::AppName;
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::job::Job;
-use crate::domain::schedule::{Schedule, zone_name};
-use crate::domain::time::millis;
+use crate::domain::schedule::Schedule;
 use crate::error::{Error, Kind};
 use crate::usecases::context::Restock;
 
@@ -23,32 +21,6 @@ use crate::usecases::context::Restock;
 const TICK: Duration = Duration::from_secs(30);
 /// When to try again what could not begin because the engine was away.
 const AGAIN: Duration = Duration::from_secs(60);
-
-/// What runs by itself, and when next.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Schedules)]
-pub struct ScheduleView {
-    pub timezone: String,
-    /// When newer images may be applied; `null` means always.
-    pub window: Option<String>,
-    /// Whether they may now.
-    pub open: bool,
-    /// The service's own expression; `null` when it has none.
-    pub schedule: Option<String>,
-    #[serde(serialize_with = "millis")]
-    pub next: Option<Timestamp>,
-    /// The apps with a schedule of their own.
-    pub apps: Vec<AppSchedule>,
-}
-
-/// The schedule of one app.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct AppSchedule {
-    pub app: AppName,
-    pub schedule: String,
-    #[serde(serialize_with = "millis")]
-    pub next: Timestamp,
-}
 
 /// What is due when: an app's own schedule by its name, the service's by `None`.
 type Due = BTreeMap<Option<AppName>, (Schedule, Timestamp)>;
@@ -64,26 +36,6 @@ enum Ran {
 }
 
 impl Restock {
-    /// What runs by itself, as the service last wrote it down.
-    pub async fn schedule(&self) -> Result<ScheduleView, Error> {
-        let now = Timestamp::now();
-        let (own, apps): (Vec<_>, Vec<_>) =
-            self.store.schedules().await?.into_iter().partition(|row| row.app.is_none());
-        let own = own.into_iter().next();
-        let window = self.limits.window.as_ref();
-        Ok(ScheduleView {
-            timezone: own.as_ref().map_or_else(|| zone_name(&self.limits.zone), |row| row.timezone.clone()),
-            window: window.map(ToString::to_string),
-            open: window.is_none_or(|window| window.is_open(now, &self.limits.zone)),
-            next: own.as_ref().map(|row| row.next),
-            schedule: own.map(|row| row.cron),
-            apps: apps
-                .into_iter()
-                .filter_map(|row| Some(AppSchedule { app: row.app?, schedule: row.cron, next: row.next }))
-                .collect(),
-        })
-    }
-
     /// Runs passes when they are due, for as long as the service runs. `missed` makes up for what was due meanwhile.
     pub async fn keep_schedule(self: Arc<Self>, own: Option<Schedule>, missed: bool) {
         let mut due = Due::new();
@@ -92,17 +44,21 @@ impl Restock {
             Vec::new()
         });
         remembered.retain(|_| missed);
-        let mut written = None;
+        // Before the apps' files are read, which takes its time.
+        self.planned.set(own.iter().map(|schedule| self.row(None, schedule, schedule.next_after(self.clock.now()))));
+        let mut serving = Serving::default();
+        let mut watch = Watch::start(&self.clock);
         loop {
             self.plan_next(&mut due, own.as_ref(), &std::mem::take(&mut remembered)).await;
-            if written.as_ref() != Some(&due) {
-                self.write_schedules(&due).await;
-                written = Some(due.clone());
-            }
+            self.planned.set(due.iter().map(|(app, (schedule, next))| self.row(app.clone(), schedule, Some(*next))));
+            self.write_planned(&mut serving).await;
             if self.sleep_until(due.values().map(|(_, next)| *next).min()).await.is_break() {
                 return;
             }
-            let now = Timestamp::now();
+            if let Some(jump) = watch.jumped(&self.clock) {
+                self.plan_anew(&mut due, jump, missed);
+            }
+            let now = self.clock.now();
             let ripe: Vec<_> = due.iter().filter(|(_, (_, next))| *next <= now).map(|(app, _)| app.clone()).collect();
             if ripe.is_empty() {
                 continue;
@@ -117,9 +73,22 @@ impl Restock {
         }
     }
 
+    /// Plans anew after the wall clock was set: what it passed over is not due now, and what it went back from may be a
+    /// long way off. With `missed` what it passed over is made up for, as after a time when nothing ran.
+    fn plan_anew(&self, due: &mut Due, jump: SignedDuration, missed: bool) {
+        tracing::warn!(seconds = jump.as_secs(), "the wall clock was set; the schedules are planned anew");
+        if missed && jump.is_positive() {
+            return;
+        }
+        let now = self.clock.now();
+        for (schedule, next) in due.values_mut() {
+            *next = schedule.next_after(now).unwrap_or(Timestamp::MAX);
+        }
+    }
+
     /// When what has just run is due again: what a closed window held back, as soon as it opens.
     fn next_look(&self, schedule: &Schedule, ran: Ran) -> Timestamp {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let extra = match ran {
             Ran::Done => None,
             Ran::Held => self.limits.window.as_ref().and_then(|window| window.next_opening(now, &self.limits.zone)),
@@ -135,7 +104,7 @@ impl Restock {
         let apps = self.schedules_of_apps().await.into_iter();
         wanted.extend(apps.map(|(app, schedule)| (Some(app), schedule.in_zone(self.limits.zone.clone()))));
         due.retain(|app, (schedule, _)| wanted.get(app) == Some(schedule));
-        let now = Timestamp::now();
+        let now = self.clock.now();
         for (app, schedule) in wanted {
             // The same words mean another time in another time zone.
             let same = |row: &&ScheduleRow| {
@@ -148,15 +117,23 @@ impl Restock {
         }
     }
 
-    async fn write_schedules(&self, due: &Due) {
-        let row = |(app, (schedule, next)): (&Option<AppName>, &(Schedule, Timestamp))| ScheduleRow {
-            app: app.clone(),
-            cron: schedule.to_string(),
-            timezone: schedule.zone_name(),
-            next: *next,
-        };
-        if let Err(error) = self.store.write_schedules(due.iter().map(row).collect()).await {
-            tracing::error!(%error, "what is due next could not be written down");
+    fn row(&self, app: Option<AppName>, schedule: &Schedule, next: Option<Timestamp>) -> ScheduleRow {
+        let next = next.unwrap_or(Timestamp::MAX);
+        ScheduleRow { app, cron: schedule.to_string(), timezone: schedule.zone_name(), next }
+    }
+
+    /// Writes down what is planned, for the commands and the next start, unless another process does so.
+    async fn write_planned(&self, serving: &mut Serving) {
+        if !serving.is_ours(&self.locks) {
+            return;
+        }
+        let planned = self.planned.rows();
+        if planned == serving.written {
+            return;
+        }
+        match self.store.write_schedules(planned.clone().unwrap_or_default()).await {
+            Ok(()) => serving.written = planned,
+            Err(error) => tracing::error!(%error, "what is due next could not be written down"),
         }
     }
 
@@ -180,7 +157,7 @@ impl Restock {
 
     /// Sleeps until `next`, but not long; breaks when the service stops.
     async fn sleep_until(&self, next: Option<Timestamp>) -> std::ops::ControlFlow<()> {
-        let left = next.map(|next| Timestamp::now().duration_until(next)).map(|left| {
+        let left = next.map(|next| self.clock.now().duration_until(next)).map(|left| {
             // A little more, so that the moment itself has passed: timers count whole milliseconds.
             Duration::try_from(left).map_or(Duration::ZERO, |left| left + Duration::from_millis(1))
         });

@@ -10,3 +10,4 @@ mod names;
 mod passes;
 mod policies;
 mod refusals;
+mod schedules;

@@ -1,20 +1,17 @@
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use restock::adapters::store::ScheduleRow;
-use restock::domain::schedule::Schedule;
 use restock::usecases::auto_update::{PassOptions, Scope};
 use serde_json::{Value, json};
 
 use crate::registry::fake::{Answer, Fake, index_digest};
-use crate::world::{Life, Options, World, image_id};
+use crate::world::{Life, World, image_id};
 
-const PASS: &str = "/api/auto-update";
+pub(super) const PASS: &str = "/api/auto-update";
 
-fn label(world: &World, container: &str, name: &str, value: &str) {
+pub(super) fn label(world: &World, container: &str, name: &str, value: &str) {
     world.engine.change(container, |container| drop(container.labels.insert(name.into(), value.into())));
 }
 
-async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !look().await {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -23,18 +20,18 @@ async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     crate::world::soon(what, looking).await;
 }
 
-fn updated(answer: &Value) -> Vec<(String, String)> {
+pub(super) fn updated(answer: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let reports = answer["reports"].as_array().unwrap();
     reports.iter().map(|report| (text(&report["Unit"]), text(&report["Updated"]))).collect()
 }
 
-fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
 }
 
 /// An app of three services whose images are newer here than what runs.
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::new();
     let shop = world.app("shop").service("web", "registry.test/web:1").service("db", "registry.test/db:1");
     shop.service("cache", "registry.test/cache:1").running();
@@ -174,25 +171,6 @@ async fn an_update_that_a_hook_refuses_is_failed() {
 }
 
 #[tokio::test]
-async fn a_closed_window_holds_back_what_is_found() {
-    let world = world();
-    label(&world, "shop-web-1", "restock.auto-update", "local");
-    let hour = (jiff::Zoned::now().hour() + 12) % 24;
-    let window = format!("{hour:02}:00-{hour:02}:59");
-    let restock = world.restock_with(Options { window: Some(window.clone()), ..Options::default() }).await;
-    let done = restock.post(PASS).await.ok();
-    assert_eq!(updated(&done), pairs(&[("shop/web", "false")]));
-    let held = &done["reports"][0]["HeldBack"];
-    assert_eq!(held["reason"], "window");
-    assert!(held["until"].is_string(), "{held}");
-    let schedule = restock.get("/api/schedule").await.ok();
-    assert_eq!(
-        (&schedule["window"], &schedule["open"], &schedule["apps"]),
-        (&json!(window), &json!(false), &json!([]))
-    );
-}
-
-#[tokio::test]
 async fn skipping_wants_something_newer_and_a_service_that_exists() {
     let world = world();
     let restock = world.restock().await;
@@ -203,58 +181,6 @@ async fn skipping_wants_something_newer_and_a_service_that_exists() {
     restock.request("POST", path).body(r#"{"colour": 1}"#).await.problem(400, "bad_json");
     restock.delete(path).await.ok();
     restock.get("/api/apps/none/skip").await.problem(404, "no_such_app");
-}
-
-#[tokio::test]
-async fn a_pass_that_was_due_while_nothing_ran_is_made_up_for_when_asked() {
-    let world = world();
-    label(&world, "shop-web-1", "restock.auto-update", "local");
-    let yearly = Schedule::parse("0 4 1 1 *", TimeZone::UTC).unwrap();
-    let due = ScheduleRow {
-        app: None,
-        cron: yearly.to_string(),
-        timezone: "UTC".into(),
-        next: Timestamp::now() - SignedDuration::from_hours(1),
-    };
-    for (missed, wanted) in [(false, 0), (true, 1)] {
-        let restock = world.restock().await;
-        restock.restock.store.write_schedules(vec![due.clone()]).await.unwrap();
-        let keeper = tokio::spawn(restock.restock.clone().keep_schedule(Some(yearly.clone()), missed));
-        // The next year's run is written down once what was due has been done.
-        until("the next run", async || {
-            restock.get("/api/schedule").await.ok()["next"].as_str().is_some_and(|next| next.contains("-01-01T04:00"))
-        })
-        .await;
-        let history = restock.get("/api/history").await.ok();
-        let passes = history.as_array().unwrap().iter().filter(|job| job["kind"] == "auto_update").count();
-        assert_eq!(passes, wanted, "{history}");
-        restock.restock.stopping.cancel();
-        keeper.await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn what_was_due_in_another_time_zone_is_not_made_up_for() {
-    let world = world();
-    let restock = world.restock().await;
-    let yearly = Schedule::parse("0 4 1 1 *", TimeZone::UTC).unwrap();
-    // Neither what is past nor what is still to come: both were written for clocks that nobody means any more.
-    for since in [1, -1] {
-        let row = ScheduleRow {
-            app: None,
-            cron: yearly.to_string(),
-            timezone: "Asia/Tokyo".into(),
-            next: Timestamp::now() - SignedDuration::from_hours(since),
-        };
-        restock.restock.store.write_schedules(vec![row]).await.unwrap();
-        let keeper = tokio::spawn(restock.restock.clone().keep_schedule(Some(yearly.clone()), true));
-        until("the new time zone", async || restock.get("/api/schedule").await.ok()["timezone"] == "UTC").await;
-        let schedule = restock.get("/api/schedule").await.ok();
-        assert!(schedule["next"].as_str().unwrap().contains("-01-01T04:00"), "{schedule}");
-        assert_eq!(restock.get("/api/history").await.ok(), json!([]));
-        keeper.abort();
-        drop(keeper.await);
-    }
 }
 
 #[tokio::test]
@@ -377,4 +303,34 @@ async fn what_is_pushed_between_question_and_pull_waits_for_its_age() {
         );
         assert_eq!(world.docker.verbs("shop").contains(&"up".to_owned()), wanted == "true");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_no_engine_can_parse_is_the_error_of_its_own_container() {
+    let world = world();
+    label(&world, "shop-web-1", "restock.auto-update", "local");
+    let local = json!({"auto_update": "local"});
+    world
+        .app("mine")
+        .service("app", "me/app:1")
+        .service("db", "registry.test/mine:1")
+        .key("x-restock", local)
+        .running();
+    world.engine.publish("registry.test/mine:1", "new");
+    let compose = world.path("apps/mine/compose.yaml");
+    let text = std::fs::read_to_string(&compose).unwrap();
+    std::fs::write(&compose, text.replace("me/app:1", "me/app:")).unwrap();
+    world.engine.answer_instead(
+        "/images/me/app:/json?manifests=1",
+        400,
+        json!({"message": "invalid reference format"}),
+    );
+    let restock = world.restock().await;
+    let expected = |done| [("mine/app", "failed"), ("mine/db", done), ("shop/web", done)];
+    let dry = restock.post(&format!("{PASS}?dry_run=true")).await.ok();
+    assert_eq!(updated(&dry), pairs(&expected("pending")), "{dry}");
+    let done = restock.post(PASS).await.ok();
+    assert_eq!(updated(&done), pairs(&expected("true")), "{done}");
+    let errors = done["errors"].as_array().unwrap();
+    assert!(errors.len() == 1 && errors[0].as_str().unwrap().contains("me/app:"), "{done}");
 }

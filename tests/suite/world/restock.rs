@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use restock::adapters::apps_dir::AppsDir;
+use restock::adapters::clock::Clock;
 use restock::adapters::compose::Locator;
 use restock::adapters::engine::Engine;
 use restock::adapters::lock::Locks;
@@ -39,6 +40,8 @@ pub struct Options {
     pub login: Option<(&'static str, &'static str)>,
     /// When passes may apply something.
     pub window: Option<String>,
+    /// What windows, minimum ages and schedules go by.
+    pub clock: Clock,
     pub docker_api: DockerApi,
     /// The key `notify` of the file of options.
     pub notify: Value,
@@ -58,6 +61,7 @@ impl Default for Options {
             keys: "",
             login: None,
             window: None,
+            clock: Clock::system(),
             docker_api: DockerApi::Full,
             notify: Value::Null,
             own_container: None,
@@ -97,6 +101,7 @@ impl Service {
                 zone: settings.timezone.clone(),
                 waits: options.waits,
             },
+            clock: options.clock,
             apps: AppsDir::new(settings.apps.clone()),
             engine: Engine::new(settings.docker_host.clone()).unwrap(),
             locator: Locator::new(settings.child_environment().clone()),
