@@ -42,10 +42,13 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
     if as_json {
         output::json(&checked.iter().map(value).collect::<Vec<_>>());
     } else {
-        print(&rows(&checked));
+        if checked.iter().any(|(_, status)| status.is_ok()) {
+            print(&rows(&checked));
+        }
+        let several = checked.len() > 1;
         for (name, status) in &checked {
             if let Err(error) = status {
-                tell(&Problem::from(error), Some(name));
+                tell(&Problem::from(error), several.then_some(name));
             }
         }
     }

@@ -11,6 +11,10 @@ pub async fn notify(restock: &Restock, test: bool, as_json: bool) -> ExitCode {
         Ok(receivers) => receivers,
         Err(error) => return failed(&error, as_json),
     };
+    if receivers.is_empty() && as_json {
+        json(&receivers);
+        return ExitCode::SUCCESS;
+    }
     if receivers.is_empty() {
         note("error: nobody is to be told anything");
         note("hint: describe receivers under the key `notify` of the file that --config names");

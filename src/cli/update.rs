@@ -15,7 +15,7 @@ use super::progress::Voice;
 use super::watch::{to_end, watch};
 use super::words::{duration, word};
 use crate::domain::job::Job;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::usecases::Restock;
 use crate::usecases::update_app::UpdateOptions;
 use crate::views::Problem;
@@ -40,7 +40,7 @@ pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) ->
     let concurrency = restock.limits.concurrency.max(1);
     let work = futures_util::stream::iter(work).buffer_unordered(concurrency).collect::<Vec<_>>();
     let done = watch(restock, voice.clone(), work).await;
-    finish(done, args.names.len() == 1, as_json)
+    finish(done, args.names.len() == 1, args.all, as_json)
 }
 
 async fn update_one(restock: &Arc<Restock>, app: String, args: &UpdateArgs, voice: &Voice) -> Done {
@@ -64,50 +64,66 @@ pub async fn roll_back(restock: &Arc<Restock>, app: &str, as_json: bool) -> Exit
         vec![(app.to_owned(), ended)]
     };
     let done = watch(restock, voice.clone(), work).await;
-    finish(done, true, as_json)
+    finish(done, true, false, as_json)
 }
 
-/// Reports what was done, unless nobody waited for it.
-fn finish(done: Option<Vec<Done>>, single: bool, as_json: bool) -> ExitCode {
+/// Reports what was done, unless nobody waited for it. Of `all` apps those with broken files are passed over: whoever
+/// named none of them did not ask for these, and a cron job would fail for as long as one of them is there.
+fn finish(done: Option<Vec<Done>>, single: bool, all: bool, as_json: bool) -> ExitCode {
     let Some(mut done) = done else { return ExitCode::from(exit::FAILED) };
     done.sort_by(|(a, _), (b, _)| a.cmp(b));
     match done.as_slice() {
         [(_, ended)] if single && as_json => output::json(&value(ended)),
         _ if as_json => output::json(&values(&done)),
-        _ => report(&done),
+        _ => report(&done, all),
     }
-    exit::of_jobs(done.iter().map(|(_, ended)| ended.as_ref()))
+    let counts = |(_, ended): &&Done| !(all && is_broken(ended));
+    exit::of_jobs(done.iter().filter(counts).map(|(_, ended)| ended.as_ref()))
+}
+
+fn problem(ended: &Result<Job, Error>) -> Option<Problem> {
+    match ended {
+        Ok(job) => Problem::of_job(job),
+        Err(error) => Some(Problem::from(error)),
+    }
+}
+
+/// Whether nothing could be done because the app's own files are invalid.
+fn is_broken(ended: &Result<Job, Error>) -> bool {
+    problem(ended).is_some_and(|problem| problem.status == Kind::BrokenApp.status())
 }
 
 /// The answer of the API.
 fn value(ended: &Result<Job, Error>) -> Value {
-    match ended {
-        Ok(job) => Problem::of_job(job).map_or_else(|| json!(job.result), |problem| json!(problem)),
-        Err(error) => json!(Problem::from(error)),
+    match (problem(ended), ended) {
+        (Some(problem), _) => json!(problem),
+        (None, Ok(job)) => json!(job.result),
+        (None, Err(_)) => Value::Null,
     }
 }
 
 fn values(done: &[Done]) -> Vec<Value> {
     let value = |(app, ended): &Done| {
-        let mut value = value(ended);
+        let mut value = problem(ended).map_or_else(|| value(ended), |problem| json!(problem.among_results()));
         value["app"] = json!(app);
         value
     };
     done.iter().map(value).collect()
 }
 
-fn report(done: &[Done]) {
+fn report(done: &[Done], all: bool) {
     // A single app that was refused has nothing to show but the reason.
     if !matches!(done, [(_, Err(_))]) {
-        print(&rows(done));
+        print(&rows(done, all));
     }
     let several = done.len() > 1;
     for (app, ended) in done {
-        let problem = match ended {
-            Ok(job) => Problem::of_job(job),
-            Err(error) => Some(Problem::from(error)),
-        };
-        if let Some(problem) = problem {
+        if all && is_broken(ended) {
+            note(format_args!(
+                "{app} was skipped: {}",
+                problem(ended).map(|problem| problem.detail).unwrap_or_default()
+            ));
+        } else if let Some(problem) = problem(ended) {
             tell(&problem, several.then_some(app.as_str()));
         }
         let Ok(Job { result: Some(result), .. }) = ended else { continue };
@@ -119,10 +135,11 @@ fn report(done: &[Done]) {
 }
 
 /// A row for each service that changed, or for the app when none did.
-fn rows(done: &[Done]) -> Table {
+fn rows(done: &[Done], all: bool) -> Table {
     let mut rows = table(&["APP", "SERVICE", "OUTCOME", "FROM → TO", "TIME"]);
     for (app, ended) in done {
         let (outcome, result) = match ended {
+            _ if all && is_broken(ended) => ("skipped".to_owned(), None),
             Ok(job) => (job.outcome.map(|outcome| outcome.to_string()).unwrap_or_default(), job.result.as_ref()),
             Err(error) if exit::is_ours(error) => ("-".to_owned(), None),
             Err(_) => ("failed".to_owned(), None),
@@ -142,7 +159,6 @@ fn rows(done: &[Done]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn job(outcome: &str, services: &[&str], error: Value) -> Job {
         let id = "01JD0000000000000000000000";
@@ -174,7 +190,7 @@ mod tests {
 
     #[test]
     fn each_service_that_changed_has_a_row_and_each_app_at_least_one() {
-        let lines: Vec<_> = rows(&done()).lines().map(|line| line.trim_end().to_owned()).collect();
+        let lines: Vec<_> = rows(&done(), false).lines().map(|line| line.trim_end().to_owned()).collect();
         let expected = [
             " APP     SERVICE  OUTCOME      FROM → TO                    TIME",
             " nope    -        failed       -                            -",
@@ -198,5 +214,23 @@ mod tests {
             (json!("no_such_app"), json!("rolled_back"), json!("shutting_down"));
         let expected = [(&nope, &no_such_app), (&photos, &rolled_back), (&vpn, &shutting_down), (&web, &Value::Null)];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn results_of_several_have_the_same_keys_to_go_by() {
+        for answer in values(&done()) {
+            assert!(answer["outcome"].is_string() && answer["updated"].is_boolean(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_broken_app_is_passed_over_only_by_who_asked_for_all() {
+        let broken = || ("b".to_owned(), Err(Error::new(Kind::BrokenApp, "invalid_compose_file", "it is invalid")));
+        let web = || ("web".to_owned(), Ok(job("unchanged", &[], Value::Null)));
+        let code = |done: Vec<Done>, all| format!("{:?}", finish(Some(done), false, all, true));
+        let [success, failure] = [ExitCode::SUCCESS, ExitCode::from(exit::FAILED)].map(|code| format!("{code:?}"));
+        assert_eq!(code(vec![broken(), web()], true), success);
+        assert_eq!(code(vec![broken(), web()], false), failure);
+        assert!(rows(&[broken(), web()], true).to_string().contains("skipped"));
     }
 }

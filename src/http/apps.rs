@@ -219,7 +219,7 @@ async fn start_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dr
 /// The app is told beside the problem.
 fn failed(problem: Option<Problem>) -> OneOutcome {
     let without = || Problem::from(&Error::new(Kind::Internal, "defect", "the job ended without a result"));
-    OneOutcome::Failed(Box::new(Problem { app: None, ..problem.unwrap_or_else(without) }))
+    OneOutcome::Failed(Box::new(Problem { app: None, ..problem.unwrap_or_else(without).among_results() }))
 }
 
 async fn start(restock: &Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Ticket, Error> {

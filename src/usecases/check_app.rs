@@ -162,27 +162,33 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
     let digests = restock.engine.digests().await?;
     let found = restock.status_of(&app, &digests, &restock.running_jobs().await?, Ask::Force).await;
     let containers = by_service(&app.containers);
-    let (mut changes, mut skipped, mut failed) = (Vec::new(), Vec::new(), None);
+    let (mut changes, mut skipped, mut failed, mut judged) = (Vec::new(), Vec::new(), Vec::new(), false);
     for found in found.services {
         let ServiceStatus { service, finding, .. } = &found;
         let wanted = services.is_empty() || services.contains(service.as_str());
         let skip = |reason| Skipped { service: service.clone(), reason };
+        judged |= wanted && matches!(finding.status, Status::Updated | Status::Outdated);
         match finding.status {
             _ if !wanted => skipped.push(skip(SkipReason::NotSelected)),
             Status::Outdated => changes.push(pending_change(containers.get(service), found)),
             Status::Skipped => {
                 skipped.push(skip(reason_of(&project.services[service], containers.contains_key(service))))
             }
-            Status::Error => failed = Some((service.clone(), finding.message.clone().unwrap_or_default())),
+            Status::Error => failed.push((service.clone(), finding.message.clone().unwrap_or_default())),
             _ => {}
         }
     }
-    if let Some((service, reason)) = failed {
-        let message = format!("whether `{service}` has an update could not be found out: {reason}");
-        return Err(Error::new(ErrorKind::Upstream, "registry_failed", message).app(name).service(service));
+    let unknown = |(service, reason): &(ServiceName, String)| {
+        format!("whether `{service}` has an update could not be found out: {reason}")
+    };
+    // One registry that fails does not hide what the others have.
+    if let Some(first) = failed.first().filter(|_| !judged) {
+        return Err(Error::new(ErrorKind::Upstream, "registry_failed", unknown(first)).app(name).service(&first.0));
     }
     let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Pending };
-    Ok(JobResult { services: changes, skipped, ..JobResult::of(running.handle.id.clone(), outcome, started.elapsed()) })
+    let warnings = failed.iter().map(unknown).collect();
+    let ended = JobResult::of(running.handle.id.clone(), outcome, started.elapsed());
+    Ok(JobResult { services: changes, skipped, warnings, ..ended })
 }
 
 /// What an update of an outdated service would change: from what its containers run to what the registry has.

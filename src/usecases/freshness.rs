@@ -60,6 +60,8 @@ struct Shared {
     indexes: Mutex<HashMap<Digest, Arc<BTreeSet<Digest>>>>,
     /// Answers that are not yet written down: all of a check go in one transaction, but for those that come late.
     unwritten: Mutex<Vec<(String, Digest, Timestamp)>>,
+    /// The same of questions without an answer.
+    unwritten_failures: Mutex<Vec<(String, String, Timestamp)>>,
     version: AtomicU64,
     /// Questions that were answered from what is known, and those that were asked of a registry.
     hits: AtomicU64,
@@ -78,17 +80,21 @@ struct Slot {
 impl Freshness {
     /// Starts from what the database remembers.
     pub async fn new(registry: Registry, store: Store) -> Result<Self, StoreError> {
-        let shared = Shared::default();
+        let mut known = HashMap::new();
         for remembered in store.remembered_digests().await? {
-            let known = Known {
-                digest: Some((remembered.digest, remembered.checked_at)),
-                failure: None,
-                asked_at: remembered.checked_at,
-            };
-            let age = Timestamp::now().duration_since(remembered.checked_at).unsigned_abs();
+            let (digest, asked_at) = (Some((remembered.digest, remembered.checked_at)), remembered.checked_at);
+            known.insert(remembered.reference, Known { digest, failure: None, asked_at });
+        }
+        for (reference, reason, asked_at) in store.remembered_failures().await? {
+            let digest = known.get(&reference).and_then(|known| known.digest.clone());
+            known.insert(reference, Known { digest, failure: Some(reason), asked_at });
+        }
+        let shared = Shared::default();
+        for (reference, known) in known {
+            let age = Timestamp::now().duration_since(known.asked_at).unsigned_abs();
             if let Some(at) = Instant::now().checked_sub(age) {
                 let slot = Slot { known: Mutex::new(Some((at, known))), ..Slot::default() };
-                lock(&shared.references).insert(remembered.reference, Arc::new(slot));
+                lock(&shared.references).insert(reference, Arc::new(slot));
             }
         }
         Ok(Self { registry, store, shared: Arc::new(shared) })
@@ -147,6 +153,12 @@ impl Freshness {
             && let Err(error) = self.store.remember_digests(answers).await
         {
             tracing::warn!(%error, "the registries' answers could not be written down");
+        }
+        let failures = std::mem::take(&mut *lock(&self.shared.unwritten_failures));
+        if !failures.is_empty()
+            && let Err(error) = self.store.remember_failures(failures).await
+        {
+            tracing::warn!(%error, "the registries' failures could not be written down");
         }
     }
 
@@ -234,7 +246,9 @@ impl Freshness {
             Err(error) => {
                 tracing::warn!(image = %reference, %error, "the registry gave no answer");
                 let digest = before.as_ref().and_then(|known| known.digest.clone());
-                Known { digest, failure: Some(error.summary().to_owned()), asked_at: now }
+                let failure = error.summary().to_owned();
+                lock(&self.shared.unwritten_failures).push((reference.canonical(), failure.clone(), now));
+                Known { digest, failure: Some(failure), asked_at: now }
             }
         };
         let same = before.as_ref().is_some_and(|before| {

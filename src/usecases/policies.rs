@@ -38,6 +38,13 @@ pub struct ServicePolicy {
     pub error: Option<String>,
 }
 
+impl ServicePolicy {
+    /// Whether a schedule updates the service.
+    pub fn marks(&self) -> bool {
+        self.auto_update.is_some_and(|policy| policy != Policy::Disabled)
+    }
+}
+
 impl Restock {
     /// The policy of an app.
     pub async fn policy(&self, name: &str) -> Result<AppPolicy, Error> {

@@ -82,6 +82,16 @@ impl From<&Error> for Problem {
 }
 
 impl Problem {
+    /// The problem as one of several results, which all have the same keys to go by.
+    pub fn among_results(self) -> Self {
+        Self {
+            outcome: self.outcome.or(Some(Outcome::Failed)),
+            updated: self.updated.or(Some(false)),
+            services: self.services.or_else(|| Some(Vec::new())),
+            ..self
+        }
+    }
+
     /// The failure of a job that has ended; `None` for one that succeeded.
     pub fn of_job(job: &Job) -> Option<Self> {
         let error = job.error.as_ref()?;

@@ -243,3 +243,13 @@ async fn a_second_signal_leaves_it_to_the_next_run() {
     assert_eq!(run(&world, &["update", "web"]).await.code, 0);
     assert!(run(&world, &["history"]).await.out.contains("interrupted"));
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_told_once_and_without_a_table() {
+    let world = World::with_web();
+    let check = run(&world, &["check", "nosuch"]).await;
+    assert_eq!((check.code, check.out.as_str()), (1, ""));
+    assert_eq!(check.err.lines().next(), Some("error: no such app: nosuch"), "{}", check.err);
+    let notify = run(&world, &["--json", "notify"]).await;
+    assert_eq!((notify.code, notify.json()), (0, serde_json::json!([])));
+}

@@ -33,8 +33,38 @@ impl Store {
                         digest = excluded.digest, checked_at = excluded.checked_at",
                     )?
                     .execute(params![reference, digest.as_str(), at.to_string()])?;
+                transaction.execute("DELETE FROM failed_checks WHERE reference = ?1", [reference])?;
             }
             Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    /// Remembers for which references a registry gave no answer, why, and when it was asked.
+    pub async fn remember_failures(&self, failures: Vec<(String, String, Timestamp)>) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let transaction = connection.transaction()?;
+            for (reference, reason, at) in &failures {
+                let write = "INSERT OR REPLACE INTO failed_checks (reference, reason, asked_at) VALUES (?1, ?2, ?3)";
+                transaction.execute(write, params![reference, reason, at.to_string()])?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    /// The references whose last question got no answer, why, and when that was.
+    pub async fn remembered_failures(&self) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
+        self.call(|connection| {
+            let mut statement = connection.prepare_cached("SELECT reference, reason, asked_at FROM failed_checks")?;
+            let mut rows = statement.query([])?;
+            let mut failures = Vec::new();
+            while let Some(row) = rows.next()? {
+                let at = row.get::<_, String>(2)?.parse();
+                let at = at.map_err(|error: jiff::Error| Failure::row("a failed check", error))?;
+                failures.push((row.get(0)?, row.get(1)?, at));
+            }
+            Ok(failures)
         })
         .await
     }

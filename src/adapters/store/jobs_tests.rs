@@ -281,7 +281,7 @@ fn pass(n: u128, outcome: Outcome, error: Option<JobError>) -> Job {
 
 fn failure(code: &str, status: u16) -> JobError {
     let (hint, service, command, stderr) = (None, None, None, None);
-    JobError { code: code.into(), message: code.into(), hint, service, command, stderr, status }
+    JobError { code: code.into(), message: code.into(), hint, service, command, stderr, status, containers: Vec::new() }
 }
 
 #[tokio::test]

@@ -147,6 +147,13 @@ const STEPS: &[M<'static>] = &[
          DROP INDEX jobs_unfinished;
          CREATE INDEX jobs_unfinished ON jobs (state) WHERE state <> 'finished';",
     ),
+    M::up(
+        "CREATE TABLE failed_checks (
+            reference TEXT NOT NULL PRIMARY KEY,    -- canonical
+            reason    TEXT NOT NULL,                -- why the last question got no answer; a good one takes it away
+            asked_at  TEXT NOT NULL
+         ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 /// All migrations, oldest first.

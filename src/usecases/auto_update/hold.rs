@@ -12,7 +12,7 @@ use crate::adapters::store::{BadImage, Skip, container_owner};
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
-use crate::domain::hold::{BadCause, Candidate, HeldBack};
+use crate::domain::hold::{BadCause, Candidate, HeldBack, HoldReason};
 use crate::domain::image::{Digest, ImageReference};
 use crate::domain::job::Target;
 use crate::domain::time::millis;
@@ -21,6 +21,7 @@ use crate::usecases::check_app::{AppStatus, ServiceStatus};
 use crate::usecases::context::Restock;
 use crate::usecases::freshness::Ask;
 use crate::usecases::list_apps::App;
+use crate::usecases::policies::policy_of;
 
 /// The images of an app that are skipped.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -128,12 +129,16 @@ impl Restock {
         self.held_back_here(memory, service, image)
     }
 
-    /// Tells of each service that has a newer image what holds that back.
+    /// Adds to each service that has a newer image what holds that back. A window holds only what a policy would apply.
     pub(in crate::usecases) async fn tell_holds(&self, app: &App, status: &mut AppStatus) -> Result<(), Error> {
         let memory = self.memory(app).await?;
+        let policies = policy_of(app, &self.toggles().await?).services;
+        let is_marked = |name: &ServiceName| policies.iter().any(|policy| policy.service == *name && policy.marks());
         for service in status.services.iter_mut().filter(|service| service.finding.status == Status::Outdated) {
             if let (Some(digest), Ok(reference)) = (&service.finding.remote_digest, service.image.parse()) {
-                service.held_back = self.held_back(&memory, &service.service, &reference, digest).await?;
+                let held = self.held_back(&memory, &service.service, &reference, digest).await?;
+                service.held_back =
+                    held.filter(|held| held.reason != HoldReason::Window || is_marked(&service.service));
             }
         }
         Ok(())

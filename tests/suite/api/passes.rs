@@ -334,3 +334,29 @@ async fn a_name_that_no_engine_can_parse_is_the_error_of_its_own_container() {
     let errors = done["errors"].as_array().unwrap();
     assert!(errors.len() == 1 && errors[0].as_str().unwrap().contains("me/app:"), "{done}");
 }
+
+#[tokio::test]
+async fn a_check_that_failed_is_known_to_the_next_process() {
+    let world = World::new();
+    // The discard port, where nothing listens.
+    world.app("web").service("web", "127.0.0.1:9/web:1").running();
+    let restock = world.restock().await;
+    let status = restock.get("/api/apps/web/status?force=true").await.ok();
+    assert_eq!(status["status"], "error", "{status}");
+    let known = world.restock().await.get("/api/apps/web").await.ok();
+    assert_eq!(known["status"], "error", "{known}");
+}
+
+#[tokio::test]
+async fn one_registry_that_fails_hides_nothing_in_a_dry_run() {
+    let world = World::new();
+    let fake = Fake::start(|_| Answer::index()).await;
+    let shop = world.app("shop").service("web", &format!("{}/web:1", fake.name()));
+    shop.service("db", "127.0.0.1:9/db:1").running();
+    let restock = world.restock().await;
+    let dry = restock.post("/api/apps/shop/update?dry_run=true").await.ok();
+    assert_eq!((&dry["outcome"], &dry["services"][0]["service"]), (&json!("pending"), &json!("web")), "{dry}");
+    assert!(dry["warnings"][0].as_str().unwrap().contains("`db`"), "{dry}");
+    // Where nothing is known it is a failure.
+    restock.post("/api/apps/shop/update?dry_run=true&service=db").await.problem(502, "registry_failed");
+}

@@ -10,6 +10,7 @@ use restock::domain::schedule::Schedule;
 use serde_json::{Value, json};
 
 use super::passes::{PASS, label, pairs, until, updated, world};
+use crate::registry::fake::{Answer, Fake};
 use crate::world::{Options, Service, World};
 
 /// An hour of a Monday, on the wall.
@@ -194,4 +195,22 @@ async fn a_clock_that_is_set_makes_nothing_due_and_nothing_late() {
     }
     assert_eq!(world.engine.container("shop-web-1").unwrap().id, before, "04:30 has not come");
     stop(&restock, keeper).await;
+}
+
+#[tokio::test]
+async fn a_window_holds_only_what_a_policy_would_apply() {
+    let world = World::new();
+    let fake = Fake::start(|_| Answer::index()).await;
+    for app in ["marked", "unmarked"] {
+        world.app(app).service("web", &format!("{}/{app}:1", fake.name())).running();
+    }
+    let (clock, _) = settable(at(12));
+    let window = Some("02:00-05:00".to_owned());
+    let restock = world.restock_with(Options { window, clock, ..Options::default() }).await;
+    restock.request("PUT", "/api/apps/marked/auto-update").body(r#"{"auto_update": "registry"}"#).await.ok();
+    for (app, reason) in [("marked", json!("window")), ("unmarked", Value::Null)] {
+        let status = restock.get(&format!("/api/apps/{app}/status?force=true")).await.ok();
+        let service = &status["services"][0];
+        assert_eq!((&service["status"], &service["held_back"]["reason"]), (&json!("outdated"), &reason), "{status}");
+    }
 }
