@@ -217,7 +217,7 @@ impl From<AppDirError> for Error {
                 .app(name),
             AppDirError::Directory { .. } => {
                 Self::new(Kind::Unavailable, "apps_directory_unreadable", error.to_string())
-                    .hint("create the directory or pass another one with --apps")
+                    .hint("mount or create the directory, let this user read it, or pass another one with --apps")
             }
         }
     }
@@ -229,6 +229,8 @@ impl From<EngineError> for Error {
         match error {
             EngineError::Unreachable { .. } => Self::new(Kind::Unavailable, "engine_unreachable", message)
                 .hint("start the Docker engine, or pass its address with --docker-host"),
+            EngineError::Forbidden { .. } => Self::new(Kind::Unavailable, "engine_unreachable", message)
+                .hint("run Restock as root or as a user of the group that owns the socket, most often `docker`"),
             EngineError::Timeout { .. } => Self::new(Kind::Unavailable, "engine_timeout", message),
             EngineError::Status { status, .. } => {
                 Self::new(Kind::Internal, "engine_refused", format!("the Docker engine refused ({status}): {message}"))

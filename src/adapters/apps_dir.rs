@@ -1,11 +1,17 @@
 //! The apps directory: which apps there are, looked at again each time.
 
+mod files;
+mod look;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use files::Fingerprint;
+pub use look::{AppsLook, FoundApp};
 
 use crate::domain::app::AppName;
 use crate::domain::job::Target;
@@ -51,20 +57,17 @@ pub struct Manifest {
     pub icon: Option<String>,
 }
 
-/// What changes when somebody edits an app: each file's name, size and time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
-
-/// The directory that holds the apps.
+/// The directory that holds the apps. Clones share what was last seen in it.
 #[derive(Debug, Clone)]
 pub struct AppsDir {
     root: PathBuf,
+    seen: Arc<Mutex<Option<Arc<AppsLook>>>>,
 }
 
 impl AppsDir {
     /// `root` is absolute; it need not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, seen: Arc::default() }
     }
 
     /// The directory itself.
@@ -74,21 +77,51 @@ impl AppsDir {
 
     /// All apps, by name. What is no app (no Compose file, no valid name, a link that leads out) is not among them.
     pub fn list(&self) -> Result<Vec<AppDir>, AppDirError> {
+        Ok(self.look()?.apps().map(|found| found.dir.clone()).collect())
+    }
+
+    /// All apps with the state of their files, as they are now: only what has changed since the last look is read.
+    pub fn look(&self) -> Result<Arc<AppsLook>, AppDirError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = Arc::new(AppsLook::at(self, seen.as_deref())?);
+        *seen = Some(look.clone());
+        Ok(look)
+    }
+
+    /// The state of an app's files now.
+    pub fn fingerprint(&self, app: &AppDir) -> Arc<Fingerprint> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = seen.and_then(|seen| seen.files_of(app));
+        known.unwrap_or_else(|| Arc::new(Fingerprint::of(&app.path)))
+    }
+
+    /// The names that an app could have, of everything in the directory.
+    fn names(&self) -> Result<Vec<AppName>, AppDirError> {
         let wrong = |error: io::Error| AppDirError::Directory {
             path: self.root.display().to_string(),
             reason: error.to_string(),
         };
         let entries = std::fs::read_dir(&self.root).map_err(wrong)?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<AppName>().ok());
-        let mut apps: Vec<_> = names.filter_map(|name| self.open(name)).collect();
-        apps.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(apps)
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
     }
 
-    /// One app. Every text that is no app's name, and every name without an app, is [`AppDirError::NoSuchApp`].
+    /// One app.
+    ///
+    /// # Errors
+    /// [`AppDirError::NoSuchApp`] for every text that is no app's name and every name without an app; while the
+    /// directory itself cannot be read, nobody can tell which apps there are.
     pub fn find(&self, name: &str) -> Result<AppDir, AppDirError> {
-        let parsed = name.parse::<AppName>().ok();
-        parsed.and_then(|name| self.open(name)).ok_or_else(|| AppDirError::NoSuchApp(name.chars().take(80).collect()))
+        let none = || AppDirError::NoSuchApp(name.chars().take(80).collect());
+        let parsed = name.parse::<AppName>().map_err(|_| none())?;
+        match self.open(parsed) {
+            Some(app) => Ok(app),
+            None => Err(self.check().err().unwrap_or_else(none)),
+        }
+    }
+
+    /// Proves that the directory can be read.
+    pub fn check(&self) -> Result<(), AppDirError> {
+        self.names().map(drop)
     }
 
     fn open(&self, name: AppName) -> Option<AppDir> {
@@ -128,18 +161,6 @@ impl AppDir {
                 Err(format!("manifest.json: `{short}` is no name of a volume: use letters, digits, `_`, `.` and `-`"))
             }
         }
-    }
-
-    /// The state of the app's files now. Files in subdirectories are not looked at.
-    pub fn fingerprint(&self) -> Fingerprint {
-        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let files = entries.filter_map(|entry| {
-            let metadata = std::fs::metadata(entry.path()).ok()?;
-            metadata.is_file().then(|| (entry.path(), metadata.len(), metadata.modified().ok()))
-        });
-        let mut files: Vec<_> = files.collect();
-        files.sort();
-        Fingerprint(files)
     }
 
     /// The values of the app's own variables, which no message may show: those of `.env` and other `*.env` files, and
@@ -298,6 +319,43 @@ mod tests {
         for name in ["..", ".", "", "a/../a", "%2e%2e"] {
             assert!(apps.find(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn an_unreadable_directory_is_no_proof_that_an_app_is_gone() {
+        let (dir, apps) = apps(&[("a/compose.yaml", "")]);
+        fs::rename(dir.path().join("apps"), dir.path().join("unmounted")).unwrap();
+        assert!(matches!(apps.find("a"), Err(AppDirError::Directory { .. })));
+        assert!(matches!(apps.find("../a"), Err(AppDirError::NoSuchApp(_))));
+        assert!(apps.list().is_err() && apps.check().is_err());
+        fs::rename(dir.path().join("unmounted"), dir.path().join("apps")).unwrap();
+        assert!(apps.find("a").is_ok() && apps.list().is_ok());
+        assert!(matches!(apps.find("b"), Err(AppDirError::NoSuchApp(_))));
+    }
+
+    #[test]
+    fn a_look_sees_every_change_and_is_the_same_without_one() {
+        let (dir, apps) = apps(&[("a/compose.yaml", "x"), ("b/readme", "")]);
+        let root = dir.path().join("apps");
+        let mut version = apps.look().unwrap().version;
+        let mut changed = |what: &str, is_seen: bool| {
+            let look = apps.look().unwrap();
+            assert_eq!(look.version != version, is_seen, "{what}");
+            version = look.version;
+            look.apps().count()
+        };
+        assert_eq!(changed("nothing", false), 1);
+        // Most often in the same tick of the clock.
+        fs::write(root.join("a/compose.yaml"), "xx").unwrap();
+        changed("an edit", true);
+        fs::write(root.join("b/compose.yaml"), "").unwrap();
+        assert_eq!(changed("a new app", true), 2);
+        fs::write(root.join("b/data"), "").unwrap();
+        assert_eq!(changed("what is no file of the project", false), 2);
+        fs::write(root.join("a/manifest.json"), "{}").unwrap();
+        changed("a manifest", true);
+        fs::remove_dir_all(root.join("a")).unwrap();
+        assert_eq!(changed("an app that went", true), 1);
     }
 
     #[test]

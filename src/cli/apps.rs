@@ -11,12 +11,14 @@ use crate::domain::policy::Policy;
 use crate::error::Error;
 use crate::usecases::Restock;
 use crate::usecases::auto_update::ScheduleView;
+use crate::usecases::known_projects::Trust;
 use crate::views::AppView;
 
 /// Lists the apps with state and last known freshness.
 pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
-    let apps: Vec<AppView> = match restock.seen_apps().await {
-        Ok(apps) => apps.iter().map(AppView::from).collect(),
+    // What is known from before costs no child; nobody would be there to renew it behind the answer.
+    let apps: Vec<AppView> = match restock.seen_apps(Trust::SameFiles).await {
+        Ok(look) => look.apps.iter().map(AppView::from).collect(),
         Err(error) => return failed(&error, as_json),
     };
     if apps.is_empty() {

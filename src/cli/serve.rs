@@ -102,7 +102,7 @@ async fn look_around(restock: Arc<Restock>) {
     if told {
         tracing::info!("the Docker engine answers");
     }
-    tokio::join!(restock.clone().keep_settling(), restock.watch_engine());
+    tokio::join!(restock.clone().keep_settling(), restock.watch_engine(), restock.clone().watch_apps());
 }
 
 /// Takes no new work, cancels what has touched nothing, and gives the rest its grace.

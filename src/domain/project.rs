@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::app::{ProjectName, ServiceName};
 use super::hook::Hooks;
 use super::schedule::Schedule;
 
 /// A resolved project: only the services of active profiles.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     pub name: ProjectName,
     pub services: BTreeMap<ServiceName, Service>,
@@ -18,7 +20,7 @@ pub struct Project {
 }
 
 /// The top-level key `x-restock` of an app.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_update: Option<String>,
@@ -33,11 +35,13 @@ pub struct AppSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     /// The app's own, without a time zone yet: it holds in the service's.
     pub schedule: Option<Schedule>,
+    /// Never kept: a command may hold what Compose put into it from a variable.
+    #[serde(skip)]
     pub hooks: Hooks,
 }
 
 /// When Compose itself would pull.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PullPolicy {
     /// By its own rules a pull asks the registry.
     Asks,
@@ -48,7 +52,7 @@ pub enum PullPolicy {
 }
 
 /// One service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// The image reference as the file resolves it; the implicit name for services that are only built.
     pub image: String,

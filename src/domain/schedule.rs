@@ -63,6 +63,14 @@ impl serde::Serialize for Schedule {
     }
 }
 
+/// Without its zone, which the text lacks.
+impl<'de> serde::Deserialize<'de> for Schedule {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text, TimeZone::UTC).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A zone's name, as far as it has one.
 pub fn zone_name(zone: &TimeZone) -> String {
     zone.iana_name().unwrap_or("the system's").to_owned()

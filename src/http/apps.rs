@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body as ResponseBody;
 use axum::extract::State;
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::document::{BrokenApp, Conflict, NotFound, TimedOut, TooMany, Unavailable, Upstream};
 use super::keys::{Force, LogKeys, NoKeys, UpdateAllKeys, UpdateKeys};
@@ -26,22 +27,41 @@ use crate::usecases::Restock;
 use crate::usecases::check_app::AppStatus;
 use crate::usecases::freshness::Ask;
 use crate::usecases::jobs::Ticket;
+use crate::usecases::known_projects::Trust;
 use crate::usecases::policies::AppPolicy;
 use crate::usecases::update_app::UpdateOptions;
 use crate::views::{AppOutcome, AppView, OneOutcome, Problem};
 
-/// All apps, by name. One that is broken stays among them with its error.
-#[utoipa::path(get, path = "", tag = "apps", responses((status = 200, description = "The apps", body = [AppView]), Unavailable))]
-pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
-    let apps = http.restock.seen_apps().await?;
-    Ok(json_of(&apps.iter().map(AppView::from).collect::<Vec<_>>()))
+/// All apps, by name. One that is broken stays among them with its error. Answered from memory.
+#[utoipa::path(get, path = "", tag = "apps", params(IfNoneMatch), responses(
+    (status = 200, description = "The apps", body = [AppView], headers(("ETag" = String, description = "Changes with the list"))),
+    (status = 304, description = "The list is the one that the client has"),
+    Unavailable))]
+pub async fn list(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
+    let look = http.restock.seen_apps(Trust::Known).await?;
+    let written = match http.apps.current(&look.serial, Duration::MAX) {
+        Some(written) => written,
+        None => http.apps.write(look.serial, &look.apps.iter().map(AppView::from).collect::<Vec<_>>())?,
+    };
+    Ok(written.answer(&headers))
+}
+
+/// The header with what the client has.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "tells the document what `Kept` reads")]
+pub struct IfNoneMatch {
+    /// The `ETag` of the list that the client has.
+    #[param(rename = "If-None-Match", required = false)]
+    if_none_match: String,
 }
 
 /// One app.
 #[utoipa::path(get, path = "", tag = "apps",
     responses((status = 200, description = "The app", body = AppView), NotFound, Unavailable))]
 pub async fn one(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    Ok(json_of(&AppView::from(&http.restock.seen_app(&name.0).await?)))
+    let look = http.restock.seen_app(&name.0).await?;
+    Ok(json_of(&look.app(&name.0).map(AppView::from)))
 }
 
 /// The app called `update`, which the route that updates all must not hide.

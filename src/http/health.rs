@@ -1,12 +1,27 @@
 //! Alive, and ready: two different things.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::auth::is_known;
 use super::router::Http;
+use crate::error::Error;
+use crate::usecases::Restock;
+use crate::usecases::flights::Flights;
 use crate::views::{Check, Checks, Readiness};
+
+/// How long the database is believed to be writable. Proving it writes to the disk, and anybody may ask.
+const WRITABLE: Duration = Duration::from_secs(2);
+
+/// What was last found. However many ask, two looks at a time are enough.
+#[derive(Default)]
+pub struct Found {
+    checks: Flights<Checks>,
+    database: Flights<Check>,
+}
 
 /// The process lives: 200 with an empty body, whatever else is wrong.
 #[utoipa::path(get, path = "", tag = "service", responses((status = 200, description = "Alive")))]
@@ -23,22 +38,43 @@ pub async fn health() -> StatusCode {
 pub async fn ready(State(http): State<Http>, headers: HeaderMap) -> Response {
     // Who cannot be known because the database is broken is told that it is.
     let known = is_known(&http, &headers).await.unwrap_or_else(|_| !http.access.is_enabled());
-    let restock = &http.restock;
-    let (engine, compose, database) =
-        tokio::join!(restock.engine.info(), restock.compose(), restock.store.check_writable());
-    let mut checks = Checks {
-        engine: verdict(engine, |info| (Some(info.version), Some(info.api_version))),
-        compose: verdict(compose, |found| (Some(found.version().to_string()), None)),
-        database: verdict(database, |()| (None, None)),
-    };
-    let ready = checks.engine.ok && checks.compose.ok && checks.database.ok;
+    let mut checks = http.readiness.checks(&http.restock).await;
+    let ready = checks.engine.ok && checks.compose.ok && checks.database.ok && checks.apps.ok;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if !known {
-        for check in [&mut checks.engine, &mut checks.compose, &mut checks.database] {
+        for check in [&mut checks.engine, &mut checks.compose, &mut checks.database, &mut checks.apps] {
             *check = Check { ok: check.ok, ..Check::default() };
         }
     }
     (status, axum::Json(Readiness { ready, checks })).into_response()
+}
+
+impl Found {
+    async fn checks(&self, restock: &Restock) -> Checks {
+        let look = || async {
+            let apps = restock.apps.clone();
+            let apps = tokio::task::spawn_blocking(move || apps.check().map_err(Error::from));
+            let (engine, compose, database, apps) =
+                tokio::join!(restock.engine.info(), restock.compose(), self.database(restock), apps);
+            Checks {
+                engine: verdict(engine, |info| (Some(info.version), Some(info.api_version))),
+                compose: verdict(compose, |found| (Some(found.version().to_string()), None)),
+                database,
+                apps: match apps {
+                    Ok(apps) => verdict(apps, |()| (None, None)),
+                    Err(panic) => verdict(Err::<(), _>(panic), |()| (None, None)),
+                },
+            }
+        };
+        self.checks.run(Duration::ZERO, look).await
+    }
+
+    async fn database(&self, restock: &Restock) -> Check {
+        let look = || async { verdict(restock.store.check_writable().await, |()| (None, None)) };
+        let found = self.database.run(WRITABLE, look).await;
+        // What was wrong may have been put right.
+        if found.ok { found } else { self.database.run(Duration::ZERO, look).await }
+    }
 }
 
 /// What was found, with its own version and that of its API where it has them.

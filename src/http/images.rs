@@ -1,16 +1,15 @@
 //! `/api/images` and `/api/groups`: the shapes, words and bodies of the docker-image-watcher API, to the letter.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::document::{Conflict, NotFound, Unavailable};
+use super::kept::Kept;
 use super::keys::{NoKeys, PortainerKeys};
 use super::params::{Body, Name, Query};
 use super::problem::{Failure, json_of};
@@ -21,7 +20,6 @@ use crate::domain::image::ImageReference;
 use crate::error::{Error, Kind};
 use crate::usecases::freshness::Ask;
 use crate::usecases::group_update::LayerProgress;
-use crate::usecases::inventory::Snapshot;
 use crate::usecases::list_images::{Group, by_reference, no_such_container};
 use crate::views::{ContainerFreshness, Toggled, Word};
 
@@ -31,46 +29,23 @@ const RENDERED: Duration = Duration::from_secs(1);
 /// The answer to what goes on in the background.
 const UPDATING: Word = Word { status: "updating" };
 
-/// The list as it was last written, and what it was written from.
-#[derive(Default)]
-pub struct Rendered(Mutex<Option<Page>>);
-
-struct Page {
-    snapshot: Arc<Snapshot>,
-    freshness: u64,
-    at: Instant,
-    body: Bytes,
-}
-
-impl Rendered {
-    fn current(&self, snapshot: &Arc<Snapshot>, freshness: u64) -> Option<Bytes> {
-        let page = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = page.as_ref()?;
-        let same = Arc::ptr_eq(&page.snapshot, snapshot) && page.freshness == freshness;
-        (same && page.at.elapsed() < RENDERED).then(|| page.body.clone())
-    }
-}
+/// The list as it was last written: from which snapshot and which answers of registries.
+pub type Rendered = Kept<(u64, u64)>;
 
 /// Running containers grouped by image, as they are known now; registries are asked behind the scenes.
 #[utoipa::path(get, path = "", tag = "images",
     responses((status = 200, description = "The groups", body = [Group]), Unavailable))]
-pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
+pub async fn list(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
     let snapshot = http.restock.snapshot().await?;
-    let freshness = http.restock.freshness.version();
-    let body = match http.rendered.current(&snapshot, freshness) {
-        Some(body) => body,
+    let from = (snapshot.serial, http.restock.freshness.version());
+    let written = match http.rendered.current(&from, RENDERED) {
+        Some(written) => written,
         None => {
             http.restock.refresh_groups(&snapshot);
-            let groups = http.restock.groups().await?;
-            let text =
-                serde_json::to_vec(&groups).map_err(|error| Error::new(Kind::Internal, "json", error.to_string()))?;
-            let body = Bytes::from(text);
-            let page = Page { snapshot, freshness, at: Instant::now(), body: body.clone() };
-            *http.rendered.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
-            body
+            http.rendered.write(from, &http.restock.groups().await?)?
         }
     };
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok(written.answer(&headers))
 }
 
 /// Begins the update of a container: of an app's through its project, of any other by itself.

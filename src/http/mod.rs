@@ -12,6 +12,7 @@ mod health;
 mod history;
 mod images;
 mod jobs;
+mod kept;
 mod keys;
 mod linger;
 mod metrics;

@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 
 use super::document::Table;
+use super::kept::Kept;
 use super::{
     apps, auth, auto_update, docker, docs, guard, health, history, images, jobs, linger, metrics, page, problem, stream,
 };
@@ -24,6 +25,10 @@ pub struct Http {
     pub(super) access: Arc<Access>,
     /// The list of images as it was last written.
     pub(super) rendered: Arc<images::Rendered>,
+    /// The list of apps as it was last written: from which look.
+    pub(super) apps: Arc<Kept<u64>>,
+    /// What was last found to be ready.
+    pub(super) readiness: Arc<health::Found>,
     /// Names besides addresses and `localhost` that a `Host` header may have.
     pub(super) allowed_hosts: Arc<[String]>,
     /// How much of Docker's image routes is open.
@@ -33,7 +38,15 @@ pub struct Http {
 impl Http {
     /// Handlers' state around the use cases.
     pub fn new(restock: Arc<Restock>, access: Arc<Access>, allowed_hosts: Vec<String>, docker_api: DockerApi) -> Self {
-        Self { restock, access, rendered: Arc::default(), allowed_hosts: allowed_hosts.into(), docker_api }
+        Self {
+            restock,
+            access,
+            rendered: Arc::default(),
+            apps: Arc::default(),
+            readiness: Arc::default(),
+            allowed_hosts: allowed_hosts.into(),
+            docker_api,
+        }
     }
 }
 

@@ -47,8 +47,8 @@ pub struct Resume {
 pub struct ServerEvent {
     /// Grows with every event, also across restarts.
     id: Option<String>,
-    /// `job` (a job as it is now), `step`, `progress`, `container`, `hook`, `warning`, `resync` (too much was missed: ask
-    /// for the state anew), or `result` (the last one of a job: the answer or the problem).
+    /// `job` (a job as it is now), `step`, `progress`, `container`, `hook`, `warning`, `apps_changed` (lists
+    /// of apps may look different: ask for them again), `resync` (too much was missed: ask for the state anew), or `result` (the last one of a job: the answer or the problem).
     event: String,
     /// JSON.
     data: String,

@@ -10,9 +10,11 @@ use utoipa::ToSchema;
 
 use super::context::Restock;
 use super::freshness::{Ask, asked_of, digests_of, followed};
+use super::inventory::Snapshot;
 use super::jobs::{Running, Ticket};
 use super::list_apps::App;
 use super::list_images::authfile_among;
+use crate::adapters::apps_dir::AppDirError;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status, overall};
@@ -48,14 +50,24 @@ pub struct ServiceStatus {
 
 impl Restock {
     /// Tells the freshness of one app.
-    pub async fn check_app(&self, name: &str, ask: Ask) -> Result<AppStatus, Error> {
-        let app = self.app(name).await?;
+    pub async fn check_app(self: &Arc<Self>, name: &str, ask: Ask) -> Result<AppStatus, Error> {
+        if ask == Ask::Force {
+            let (app, snapshot) = tokio::try_join!(self.app(name), self.snapshot())?;
+            return self.status_now(&app, &snapshot, ask).await;
+        }
+        let look = self.seen_app(name).await?;
+        match look.app(name) {
+            Some(seen) => self.status_now(&seen.app, &look.snapshot, ask).await,
+            None => Err(AppDirError::NoSuchApp(name.to_owned()).into()),
+        }
+    }
+
+    async fn status_now(&self, app: &App, snapshot: &Snapshot, ask: Ask) -> Result<AppStatus, Error> {
         if let Err(error) = &app.model {
             return Err(error.clone());
         }
-        let digests = self.engine.digests().await?;
-        let mut status = self.status_of(&app, &digests, &self.running_jobs().await?, ask).await;
-        self.tell_holds(&app, &mut status).await?;
+        let mut status = self.status_of(app, &snapshot.digests, &self.running_jobs().await?, ask).await;
+        self.tell_holds(app, &mut status).await?;
         Ok(status)
     }
 
@@ -159,8 +171,8 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
         let message = format!("`service`: the app has no service `{unknown}`");
         return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(name));
     }
-    let digests = restock.engine.digests().await?;
-    let found = restock.status_of(&app, &digests, &restock.running_jobs().await?, Ask::Force).await;
+    let snapshot = restock.snapshot().await?;
+    let found = restock.status_of(&app, &snapshot.digests, &restock.running_jobs().await?, Ask::Force).await;
     let containers = by_service(&app.containers);
     let (mut changes, mut skipped, mut failed, mut judged) = (Vec::new(), Vec::new(), Vec::new(), false);
     for found in found.services {

@@ -14,10 +14,11 @@ use super::freshness::Freshness;
 use super::image_changes::Meanings;
 use super::inventory::Inventory;
 use super::jobs::Jobs;
+use super::known_projects::Resolver;
+use super::list_apps::Looks;
 use super::logs::MOST_READERS;
 use super::metrics::Metrics;
 use super::notify::Notifying;
-use super::resolve::Resolver;
 use crate::adapters::apps_dir::AppsDir;
 use crate::adapters::clock::Clock;
 use crate::adapters::compose::{Compose, Locator};
@@ -117,6 +118,8 @@ pub struct Restock {
     pub(super) meanings: Meanings,
     /// Readers of logs, of which each has a Compose process.
     pub(super) log_readers: Arc<Semaphore>,
+    /// The last look at the apps.
+    pub looks: Looks,
     pub metrics: Metrics,
     /// What this process runs by itself.
     pub(super) planned: Planned,
@@ -140,7 +143,8 @@ impl Restock {
             freshness,
             notifying,
             systemd,
-            resolver: Resolver::default(),
+            resolver: Resolver::new(limits.concurrency),
+            looks: Looks::default(),
             inventory: Inventory::default(),
             meanings: Meanings::default(),
             log_readers: Arc::new(Semaphore::new(MOST_READERS)),

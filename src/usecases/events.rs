@@ -16,6 +16,9 @@ const REMEMBERED: usize = 8192;
 /// How far a slow listener may fall behind before it has to ask again.
 const BACKLOG: usize = 2048;
 
+/// Lists of apps may look different.
+pub const APPS_CHANGED: &str = "apps_changed";
+
 /// Something that happened.
 #[derive(Debug, Clone, Serialize)]
 pub struct Event {
@@ -25,7 +28,8 @@ pub struct Event {
     pub at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
-    /// `job` (a job as it is now), `step`, `progress`, `container`, `warning`, or `result` (the last one of a job).
+    /// `job` (a job as it is now), `step`, `progress`, `container`, `warning`, `result` (the last one of a job), or
+    /// `apps_changed` (lists of apps may look different).
     pub event: &'static str,
     pub data: Value,
 }
@@ -62,12 +66,19 @@ impl Events {
         let mut ring = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let event = Arc::new(Event { id: ring.next, at: Timestamp::now(), job: job.cloned(), event, data });
         ring.next += 1;
+        // Heard once is as good as heard twice, and the events of jobs are not to be pushed out.
+        ring.events.pop_back_if(|last| last.event == APPS_CHANGED && event.event == APPS_CHANGED);
         if ring.events.len() == REMEMBERED {
             ring.events.pop_front();
         }
         ring.events.push_back(event.clone());
         // Sent under the lock, so that nobody hears an event twice or never; an error means that nobody listens.
         let _ = self.sender.send(event);
+    }
+
+    /// Whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.sender.receiver_count() > 0
     }
 
     /// Listens from now on, after hearing again what came after event `after` (`None`: nothing; `Some(0)`: all there is).
@@ -106,5 +117,17 @@ mod tests {
         (0..REMEMBERED).for_each(|n| events.tell(None, "step", n.into()));
         assert!(events.listen(Some(first)).0.gap);
         assert!(events.listen(Some(u64::MAX)).0.gap);
+    }
+
+    #[test]
+    fn changes_of_lists_push_nothing_else_out() {
+        let events = Events::new();
+        events.tell(None, "step", 0.into());
+        (0..2 * REMEMBERED).for_each(|_| events.tell(None, APPS_CHANGED, Value::Null));
+        events.tell(None, "step", 1.into());
+        let heard = events.listen(Some(0)).0.events;
+        assert_eq!(heard.iter().map(|event| event.event).collect::<Vec<_>>(), ["step", APPS_CHANGED, "step"]);
+        let (replay, _) = events.listen(Some(heard[0].id + 5));
+        assert_eq!((replay.events.len(), replay.gap), (2, false));
     }
 }

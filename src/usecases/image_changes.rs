@@ -110,6 +110,7 @@ impl Restock {
     /// Records what has changed since for apps and containers; `loaded` are the names that came with an archive. A failure
     /// is told in the log only: the change is made.
     pub async fn record_images(&self, watch: &ImageWatch, loaded: &[String]) {
+        self.wrote();
         let recorded = async {
             let changes = self.changes(watch, loaded).await?;
             self.record(ImageChange {

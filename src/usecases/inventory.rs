@@ -1,37 +1,58 @@
 //! What containers there are, known without asking each time: the engine's events tell when to ask again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use super::context::Restock;
+use super::events::APPS_CHANGED;
+use super::flights::Flights;
+use crate::adapters::engine::News;
 use crate::domain::container::Container;
 use crate::domain::image::ImageReference;
 use crate::error::Error;
 
 /// How long to wait before listening again to an engine that has gone away.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How long events are gathered before the engine is asked: what one command does comes as several.
+const GATHERED: Duration = Duration::from_millis(100);
+/// How long to wait before events are heeded again: a container that restarts in a loop must not keep the engine busy.
+const HEEDED_AGAIN: Duration = Duration::from_secs(1);
+/// How long a snapshot is served without an event: something between here and the engine may lose one.
+const BELIEVED: Duration = Duration::from_secs(60);
 
 /// The containers at one moment.
 pub struct Snapshot {
     pub containers: Vec<Container>,
     /// `repository@digest` of each image, by its ID.
-    pub digests: BTreeMap<String, Vec<String>>,
+    pub digests: Arc<BTreeMap<String, Vec<String>>>,
     /// What each container was made from, by its ID.
     pub references: HashMap<String, String>,
     /// Which change of the engine this is the state after.
-    pub generation: u64,
+    generation: u64,
+    /// The same for the images.
+    images: u64,
+    /// Another for each snapshot.
+    pub serial: u64,
+    at: Instant,
 }
 
-/// The last snapshot, and whether it still holds.
+/// The last snapshot of one engine, and whether it still holds.
 #[derive(Default)]
 pub struct Inventory {
     generation: AtomicU64,
+    /// The generation of the last change of images.
+    images: AtomicU64,
+    /// The generation of the last change that nobody may be shown the state before.
+    own: AtomicU64,
     /// Somebody listens to the engine, so that a change would have been noticed.
     watched: AtomicBool,
     snapshot: Mutex<Option<Arc<Snapshot>>>,
-    asking: tokio::sync::Mutex<()>,
+    flights: Flights<Result<Arc<Snapshot>, Error>>,
+    news: Notify,
 }
 
 impl Restock {
@@ -40,23 +61,60 @@ impl Restock {
         if let Some(snapshot) = self.inventory.current() {
             return Ok(snapshot);
         }
-        let _asking = self.inventory.asking.lock().await;
-        if let Some(snapshot) = self.inventory.current() {
-            return Ok(snapshot);
+        let ask = || async {
+            match self.inventory.current() {
+                Some(snapshot) => Ok(snapshot),
+                None => self.ask_engine().await,
+            }
+        };
+        self.inventory.flights.run(Duration::ZERO, ask).await
+    }
+
+    /// The containers as they were last seen: the engine is waited for only until it has been asked once, after a change
+    /// through Restock itself, and while its events are not heard.
+    pub async fn known_snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        let Some(known) = self.inventory.last().filter(|known| self.inventory.may_show(known)) else {
+            return self.snapshot().await;
+        };
+        if known.at.elapsed() > BELIEVED {
+            self.inventory.news.notify_one();
         }
+        Ok(known)
+    }
+
+    async fn ask_engine(&self) -> Result<Arc<Snapshot>, Error> {
         // Read before the lists: what happens meanwhile makes the snapshot stale at once, never wrongly fresh.
-        let generation = self.inventory.generation();
-        let (containers, digests) = tokio::try_join!(self.engine.containers(), self.engine.digests())?;
+        let (generation, images) = (self.inventory.generation(), self.inventory.images.load(Ordering::Acquire));
+        let at = Instant::now();
+        let before = self.inventory.last();
+        let known = before
+            .as_ref()
+            .filter(|known| self.inventory.is_watched() && known.images == images && known.at.elapsed() < BELIEVED);
+        let (containers, digests) = match known {
+            Some(known) => {
+                let containers = self.engine.containers().await?;
+                let has_new_image = !images_of(&containers).is_subset(&images_of(&known.containers));
+                let digests =
+                    if has_new_image { Arc::new(self.engine.digests().await?) } else { known.digests.clone() };
+                (containers, digests)
+            }
+            None => {
+                let (containers, digests) = tokio::try_join!(self.engine.containers(), self.engine.digests())?;
+                (containers, Arc::new(digests))
+            }
+        };
         let references = self.references(&containers).await?;
-        let snapshot = Arc::new(Snapshot { containers, digests, references, generation });
-        *self.inventory.lock() = Some(snapshot.clone());
+        let mut last = self.inventory.lock();
+        let serial = last.as_ref().map_or(0, |last| last.serial + 1);
+        let snapshot = Arc::new(Snapshot { containers, digests, references, generation, images, serial, at });
+        *last = Some(snapshot.clone());
         Ok(snapshot)
     }
 
     /// What each container was made from. A list shows a bare ID where the reference has moved on; what was asked for
     /// never changes, so each such container is asked once.
     pub(super) async fn references(&self, containers: &[Container]) -> Result<HashMap<String, String>, Error> {
-        let known = self.inventory.lock().clone();
+        let known = self.inventory.last();
         let mut references = HashMap::with_capacity(containers.len());
         for container in containers {
             let reference = match known.as_ref().and_then(|known| known.references.get(&container.id)) {
@@ -71,33 +129,55 @@ impl Restock {
         Ok(references)
     }
 
-    /// Listens to the engine for as long as the service runs.
+    /// Listens to the engine for as long as the service runs, and asks it again when something has happened.
     pub async fn watch_engine(&self) {
         let watch = async {
             loop {
                 // An engine that comes back may have other settings.
                 self.freshness.learn_insecure(&self.engine).await;
-                if let Err(error) = self.engine.watch(|| self.heard()).await {
+                if let Err(error) = self.engine.watch(|news| self.inventory.heard(news)).await {
                     tracing::debug!(%error, "the engine's events are not heard");
                 }
                 self.inventory.watched.store(false, Ordering::Release);
+                self.tell_apps_changed();
                 tokio::time::sleep(AGAIN).await;
             }
         };
         tokio::select! {
             () = watch => {}
+            () = self.heed_news() => {}
             () = self.stopping.cancelled() => {}
         }
     }
 
-    /// Something that lists show has changed without the engine: a setting.
-    pub(super) fn changed(&self) {
-        self.inventory.generation.fetch_add(1, Ordering::AcqRel);
+    /// Renews the snapshot behind the events, so that those that ask need not wait for it.
+    async fn heed_news(&self) {
+        loop {
+            self.inventory.news.notified().await;
+            tokio::time::sleep(GATHERED).await;
+            let before = self.inventory.last();
+            match self.snapshot().await {
+                Ok(now) if before.is_none_or(|before| before.shows_otherwise(&now)) => self.tell_apps_changed(),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "the engine could not be asked after an event");
+                    self.inventory.news.notify_one();
+                }
+            }
+            tokio::time::sleep(HEEDED_AGAIN).await;
+        }
     }
 
-    fn heard(&self) {
-        self.inventory.generation.fetch_add(1, Ordering::AcqRel);
-        self.inventory.watched.store(true, Ordering::Release);
+    /// Restock itself has changed containers or images: whoever asks from now on sees it.
+    pub(super) fn wrote(&self) {
+        self.inventory.must_show(self.inventory.changed(true));
+        self.inventory.news.notify_one();
+        self.changed();
+    }
+
+    /// Publishes that lists of apps may look different now.
+    pub(super) fn tell_apps_changed(&self) {
+        self.events.tell(None, APPS_CHANGED, serde_json::json!({}));
     }
 }
 
@@ -108,21 +188,65 @@ impl Inventory {
     }
 
     /// Grows whenever containers or images have changed.
-    pub(super) fn generation(&self) -> u64 {
+    fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    fn current(&self) -> Option<Arc<Snapshot>> {
-        if !self.is_watched() {
-            return None;
+    /// The last snapshot, if nothing is known to have happened since.
+    pub(super) fn undisturbed(&self) -> Option<Arc<Snapshot>> {
+        self.last().filter(|known| known.generation == self.generation())
+    }
+
+    fn heard(&self, news: News) {
+        let generation = self.changed(news != News::Containers);
+        if news == News::Listening {
+            // Whatever happened before was not heard.
+            self.must_show(generation);
+            self.watched.store(true, Ordering::Release);
         }
+        self.news.notify_one();
+    }
+
+    /// Notes a change; gives the generation that has seen it.
+    fn changed(&self, images: bool) -> u64 {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        if images {
+            self.images.fetch_max(generation, Ordering::AcqRel);
+        }
+        generation
+    }
+
+    fn must_show(&self, generation: u64) {
+        self.own.fetch_max(generation, Ordering::AcqRel);
+    }
+
+    fn current(&self) -> Option<Arc<Snapshot>> {
         let generation = self.generation();
-        self.lock().as_ref().filter(|snapshot| snapshot.generation == generation).cloned()
+        self.last().filter(|known| self.is_watched() && known.generation == generation && known.at.elapsed() < BELIEVED)
+    }
+
+    fn may_show(&self, known: &Snapshot) -> bool {
+        self.is_watched() && known.generation >= self.own.load(Ordering::Acquire)
+    }
+
+    fn last(&self) -> Option<Arc<Snapshot>> {
+        self.lock().clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Snapshot>>> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Snapshot {
+    /// Whether a list made from the other one looks different.
+    fn shows_otherwise(&self, other: &Self) -> bool {
+        self.containers != other.containers || self.digests != other.digests
+    }
+}
+
+fn images_of(containers: &[Container]) -> BTreeSet<&str> {
+    containers.iter().map(|container| container.image_id.as_str()).collect()
 }
 
 /// `docker run 4f2a…`: looks like a name, and is the beginning of the image's ID.

@@ -1,14 +1,21 @@
 //! The apps as they are now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 
 use super::context::Restock;
+use super::flights::Flights;
 use super::freshness::Ask;
+use super::inventory::Snapshot;
+use super::known_projects::{Call, Trust};
 use super::policies::{AppPolicy, Toggles, policy_of};
-use super::resolve::{check_directory, containers_of, of_directory};
-use crate::adapters::apps_dir::AppDir;
+use super::resolve::{Reading, check_directory, containers_of, of_directory};
+use crate::adapters::apps_dir::{AppDir, AppDirError};
 use crate::adapters::compose::Model;
 use crate::domain::app::AppState;
 use crate::domain::container::{Container, ContainerState};
@@ -17,7 +24,14 @@ use crate::domain::job::Job;
 use crate::domain::plan::by_service;
 use crate::domain::project::Project;
 use crate::domain::schedule::Schedule;
-use crate::error::Error;
+use crate::error::{Error, Kind};
+
+/// How long a look is served when nothing is known to have changed: what other processes set or do shows after that.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// How often somebody who listens learns that an app's files were changed.
+const LOOK_AROUND: Duration = Duration::from_secs(2);
+/// How many apps are looked at at once; how many of them may cost a child has a bound of its own.
+const AT_ONCE: usize = 32;
 
 /// An app, its project and its containers.
 pub struct App {
@@ -48,39 +62,165 @@ impl App {
     }
 }
 
+/// All apps at one moment.
+pub struct Look {
+    pub apps: Vec<SeenApp>,
+    /// Another for each look.
+    pub serial: u64,
+    pub seen_at: Timestamp,
+    /// The engine's containers and images that it shows.
+    pub(super) snapshot: Arc<Snapshot>,
+    made_from: MadeFrom,
+    at: Instant,
+}
+
+/// Everything that a look shows, as far as this process knows when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MadeFrom {
+    /// The engine's containers and images.
+    snapshot: u64,
+    /// Which apps there are, and the state of their files.
+    apps: u64,
+    /// What the files mean.
+    projects: u64,
+    /// What registries have.
+    freshness: u64,
+    /// Policies that are set here, and the jobs that run here.
+    settings: u64,
+}
+
+/// The last look at the apps of one engine.
+#[derive(Default)]
+pub struct Looks {
+    flights: Flights<Result<Arc<Look>, Error>>,
+    last: Mutex<Option<Arc<Look>>>,
+    settings: AtomicU64,
+}
+
+impl Look {
+    /// An app by its name.
+    pub fn app(&self, name: &str) -> Option<&SeenApp> {
+        self.apps.iter().find(|seen| seen.app.dir.name.as_str() == name)
+    }
+
+    /// What the look depends on besides settings and registries: what is changed outside.
+    fn outside(&self) -> (u64, u64) {
+        (self.made_from.apps, self.made_from.projects)
+    }
+}
+
 impl Restock {
-    /// All apps, by name. One that is broken stays among them with its error.
-    pub async fn list_apps(&self) -> Result<Vec<App>, Error> {
-        self.apps_among(&self.engine.containers().await?).await
-    }
-
-    /// The same with the engine's containers as they are known.
+    /// All apps with the engine's containers as they are known. One that is broken stays among them with its error.
     pub async fn apps_among(&self, containers: &[Container]) -> Result<Vec<App>, Error> {
-        let dirs = self.apps.list()?;
-        let apps = futures_util::stream::iter(dirs).map(|dir| self.look_at(dir, containers));
-        // Each that is not remembered costs a child; more at once than this would starve the machine.
-        apps.buffered(self.limits.concurrency.max(1)).collect::<Vec<_>>().await.into_iter().collect()
+        let apps = self.apps_trusting(self.apps.list()?, containers, Trust::Recent).await?;
+        Ok(apps.into_iter().map(|(app, _)| app).collect())
     }
 
-    /// All apps with what is known of their freshness; no registry is asked.
-    pub async fn seen_apps(&self) -> Result<Vec<SeenApp>, Error> {
-        // Read first: what changes meanwhile makes the look out of date at once.
-        let generation = self.look_generation();
-        let (apps, digests) = tokio::try_join!(self.list_apps(), async { Ok(self.engine.digests().await?) })?;
-        let toggles = self.toggles().await?;
-        let running = self.running_jobs().await?;
-        let mut seen = Vec::with_capacity(apps.len());
-        for app in apps {
-            seen.push(self.see(app, &digests, &running, &toggles).await);
+    async fn apps_trusting(
+        &self,
+        dirs: Vec<AppDir>,
+        containers: &[Container],
+        trust: Trust,
+    ) -> Result<Vec<(App, Vec<Call>)>, Error> {
+        let apps = futures_util::stream::iter(dirs).map(|dir| self.look_at(dir, containers, trust));
+        apps.buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    /// All apps with what is known of their freshness, from memory: no registry is asked, and Compose only for projects
+    /// of which nothing is known. With [`Trust::Known`] what may be out of date is renewed behind the answer.
+    ///
+    /// One look serves all who ask at the same time; it begins after they asked.
+    pub async fn seen_apps(self: &Arc<Self>, trust: Trust) -> Result<Arc<Look>, Error> {
+        self.looks.flights.run(Duration::ZERO, || self.look(trust)).await
+    }
+
+    async fn look(self: &Arc<Self>, trust: Trust) -> Result<Arc<Look>, Error> {
+        let apps = self.apps.clone();
+        // The directory may be on a disk that sleeps.
+        let found = tokio::task::spawn_blocking(move || apps.look()).await;
+        let found = found.map_err(|panic| Error::new(Kind::Internal, "defect", panic.to_string()))??;
+        let snapshot = self.known_snapshot().await?;
+        // Read before anything is made of it: what changes meanwhile makes the look out of date at once.
+        let made_from = MadeFrom {
+            snapshot: snapshot.serial,
+            apps: found.version,
+            projects: self.resolver.version(),
+            freshness: self.freshness.version(),
+            settings: self.looks.settings.load(Ordering::Acquire),
+        };
+        let last = self.last_look();
+        if let Some(last) = last.as_ref().filter(|last| last.made_from == made_from && last.at.elapsed() < BELIEVED) {
+            return Ok(last.clone());
         }
-        self.note_look(generation, &seen);
-        Ok(seen)
+        let (at, seen_at) = (Instant::now(), Timestamp::now());
+        let dirs = found.apps().map(|found| found.dir.clone()).collect();
+        let (apps, toggles, running) = tokio::try_join!(
+            self.apps_trusting(dirs, &snapshot.containers, trust),
+            self.toggles(),
+            self.running_jobs()
+        )?;
+        let mut seen = Vec::with_capacity(apps.len());
+        for (app, asked) in apps {
+            if trust == Trust::Known {
+                asked.into_iter().for_each(|call| self.renew_project(&app.dir, call));
+            }
+            seen.push(self.see(app, &snapshot.digests, &running, &toggles).await);
+        }
+        let serial = last.map_or(0, |last| last.serial + 1);
+        let look = Arc::new(Look { apps: seen, serial, seen_at, snapshot, made_from, at });
+        *self.looks.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.clone());
+        self.write_projects().await;
+        Ok(look)
     }
 
-    /// One app with what is known of it.
-    pub async fn seen_app(&self, name: &str) -> Result<SeenApp, Error> {
-        let (app, digests) = tokio::try_join!(self.app(name), async { Ok(self.engine.digests().await?) })?;
-        Ok(self.see(app, &digests, &self.running_jobs().await?, &self.toggles().await?).await)
+    /// The last look, however old.
+    pub(super) fn last_look(&self) -> Option<Arc<Look>> {
+        self.looks.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether nothing is known to have changed since a look, and it is younger than `age`; nobody is asked.
+    pub(super) fn still_holds(&self, look: &Look, age: Duration) -> bool {
+        let snapshot = self.inventory.undisturbed().is_some_and(|known| known.serial == look.made_from.snapshot);
+        snapshot && self.freshness.version() == look.made_from.freshness && look.at.elapsed() < age
+    }
+
+    /// Something that lists show has changed here: a setting, or a job that has begun or ended.
+    pub(super) fn changed(&self) {
+        self.looks.settings.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Looks at the apps now and then for as long as somebody listens to the events, and publishes when their files
+    /// have changed.
+    pub async fn watch_apps(self: Arc<Self>) {
+        let watch = async {
+            let mut before = None;
+            loop {
+                if self.events.is_heard() {
+                    match self.seen_apps(Trust::Known).await {
+                        Ok(look) if before.replace(look.outside()).is_some_and(|before| before != look.outside()) => {
+                            self.tell_apps_changed();
+                        }
+                        Ok(_) => {}
+                        Err(error) => tracing::debug!(%error, "the apps could not be looked at"),
+                    }
+                }
+                tokio::time::sleep(LOOK_AROUND).await;
+            }
+        };
+        tokio::select! {
+            () = watch => {}
+            () = self.stopping.cancelled() => {}
+        }
+    }
+
+    /// One app with what is known of it, from the same look.
+    pub async fn seen_app(self: &Arc<Self>, name: &str) -> Result<Arc<Look>, Error> {
+        let dir = self.apps.find(name)?;
+        let look = self.seen_apps(Trust::Known).await?;
+        match look.app(name) {
+            Some(_) => Ok(look),
+            None => Err(AppDirError::NoSuchApp(dir.name.to_string()).into()),
+        }
     }
 
     async fn see(
@@ -96,15 +236,17 @@ impl Restock {
         SeenApp { policy: policy_of(&app, toggles), app, status }
     }
 
-    /// One app.
+    /// One app as it is now.
     pub async fn app(&self, name: &str) -> Result<App, Error> {
         let dir = self.apps.find(name)?;
         let containers = self.engine.containers().await?;
-        self.look_at(dir, &containers).await
+        Ok(self.look_at(dir, &containers, Trust::Recent).await?.0)
     }
 
-    async fn look_at(&self, dir: AppDir, all: &[Container]) -> Result<App, Error> {
-        let model = self.resolve_with(&dir, all).await?.as_ref().clone();
+    /// One app, and what was asked for to resolve it.
+    async fn look_at(&self, dir: AppDir, all: &[Container], trust: Trust) -> Result<(App, Vec<Call>), Error> {
+        let Reading { resolved, asked, .. } = self.resolve_call(&dir, all, trust).await?;
+        let model = resolved.as_ref().clone();
         let containers = match &model {
             Ok(model) => containers_of(&model.project, all),
             Err(_) => of_directory(&dir, all),
@@ -114,7 +256,7 @@ impl Restock {
             Err(_) => AppState::Broken,
         };
         let foreign = check_directory(&dir, &containers).err().map(|error| error.to_string());
-        Ok(App { dir, state, model, containers, foreign })
+        Ok((App { dir, state, model, containers, foreign }, asked))
     }
 }
 

@@ -6,7 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Restock;
-use super::resolve::redactor;
+use super::known_projects::Trust;
+use super::resolve::{Reading, redactor};
 use crate::error::{Error, Kind, command_error};
 
 /// How many readers there may be at once: each has a Compose process for as long as it reads.
@@ -50,7 +51,7 @@ impl Restock {
         })?;
         let compose = self.compose().await?;
         let all = self.engine.containers().await?;
-        let (call, resolved) = self.resolve_call(&app, &all).await?;
+        let Reading { call, resolved, .. } = self.resolve_call(&app, &all, Trust::Recent).await?;
         let model = resolved.as_ref().as_ref().map_err(Error::clone)?;
         let redactor = redactor(&app, model);
         let (sender, receiver) = mpsc::unbounded_channel();

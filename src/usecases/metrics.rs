@@ -4,10 +4,9 @@
 //! that is out of date is renewed behind the reader's back. Images appear in no label: every new tag or digest would be
 //! a series that lives for ever.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,9 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::context::Restock;
-use super::list_apps::SeenApp;
-use crate::domain::app::{AppName, AppState};
-use crate::domain::freshness::Status;
+use super::known_projects::Trust;
 use crate::domain::job::{Kind, Outcome};
 
 /// Bounds of the classes of durations, in seconds: from a dry run to a slow download.
@@ -38,22 +35,12 @@ const KINDS: [Kind; 8] = [
 /// Outcomes that alerts are about. They are told as 0 before they happen: a count that begins with 1 is no increase.
 const BAD: [Outcome; 3] = [Outcome::Failed, Outcome::RolledBack, Outcome::Interrupted];
 
-/// What is counted as it happens, and the last look at the apps.
+/// What is counted as it happens.
 pub struct Metrics {
     jobs: Family<JobLabels, Counter>,
     durations: Family<KindLabels, Histogram, fn() -> Histogram>,
-    look: Mutex<Option<Look>>,
     /// Held while somebody looks.
     looking: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// The apps at one moment.
-struct Look {
-    apps: Vec<(AppName, AppState, Option<Status>)>,
-    at: Timestamp,
-    since: Instant,
-    /// The engine's containers and the registries' answers that it was made from.
-    generation: (u64, u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,7 +70,6 @@ impl Default for Metrics {
         let metrics = Self {
             jobs: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
-            look: Mutex::default(),
             looking: Arc::default(),
         };
         for (kind, outcome) in KINDS.into_iter().flat_map(|kind| BAD.map(|outcome| (kind, outcome))) {
@@ -102,10 +88,6 @@ impl Metrics {
 
     fn jobs(&self, kind: Kind, outcome: Outcome) -> Counter {
         self.jobs.get_or_create_owned(&JobLabels { kind: kind.to_string(), outcome: outcome.to_string() })
-    }
-
-    fn lock_look(&self) -> std::sync::MutexGuard<'_, Option<Look>> {
-        self.look.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,39 +143,23 @@ impl Restock {
         let states = Family::<TwoLabels, Gauge>::default();
         let statuses = Family::<TwoLabels, Gauge>::default();
         let at = Gauge::<i64>::default();
-        if let Some(look) = self.metrics.lock_look().as_ref() {
-            for (name, state, status) in &look.apps {
-                let app = || ("app", name.to_string());
-                states.get_or_create(&[app(), ("state", state.to_string())]).set(1);
-                let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
+        if let Some(look) = self.last_look() {
+            for seen in &look.apps {
+                let app = || ("app", seen.app.dir.name.to_string());
+                states.get_or_create(&[app(), ("state", seen.app.state.to_string())]).set(1);
+                let status = seen.status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
                 statuses.get_or_create(&[app(), ("status", status)]).set(1);
             }
-            at.set(look.at.as_second());
+            at.set(look.seen_at.as_second());
         }
         registry.register("app_state", "1 for the state that an app was in when it was last looked at", states);
         registry.register("app_freshness", "1 for the last known freshness of an app; no registry is asked", statuses);
         registry.register("apps_seen_timestamp_seconds", "When the apps were last looked at; 0 for never", at);
     }
 
-    /// Remembers a look at all apps.
-    pub(super) fn note_look(&self, generation: (u64, u64), apps: &[SeenApp]) {
-        let apps = apps.iter().map(|seen| (seen.app.dir.name.clone(), seen.app.state, seen.status)).collect();
-        let look = Look { apps, at: Timestamp::now(), since: Instant::now(), generation };
-        *self.metrics.lock_look() = Some(look);
-    }
-
-    /// What a look at the apps is made from: it is out of date when this has changed.
-    pub(super) fn look_generation(&self) -> (u64, u64) {
-        (self.inventory.generation(), self.freshness.version())
-    }
-
     /// Renews the look at the apps where it is out of date, without anybody waiting for it.
     fn look_again(self: &Arc<Self>) {
-        let current = self
-            .metrics
-            .lock_look()
-            .as_ref()
-            .is_some_and(|look| look.generation == self.look_generation() && look.since.elapsed() < LOOK_AGAIN);
+        let current = self.last_look().is_some_and(|look| self.still_holds(&look, LOOK_AGAIN));
         if current || self.stopping.is_cancelled() {
             return;
         }
@@ -201,7 +167,7 @@ impl Restock {
         let restock = self.clone();
         tokio::spawn(async move {
             let _looking = looking;
-            if let Err(error) = restock.seen_apps().await {
+            if let Err(error) = restock.seen_apps(Trust::Known).await {
                 tracing::debug!(%error, "the apps could not be looked at");
             }
         });

@@ -1,116 +1,51 @@
 //! What an app's project contains, and which containers are its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
 
 use super::context::Restock;
-use crate::adapters::apps_dir::{AppDir, Fingerprint};
+use super::known_projects::{Call, Resolved, Trust};
+use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor};
-use crate::domain::app::{AppName, ServiceName};
+use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::image::ImageReference;
 use crate::domain::project::Project;
 use crate::error::{Error, Kind, config_error};
 
-/// How long a resolved project is believed without looking at files that the app's directory does not show
-/// (`include`, `extends` and `env_file` may lie anywhere).
-const BELIEVED: Duration = Duration::from_secs(60);
-
-/// How long a mistake is believed: it may have been in a file of another directory, and who has mended it looks again.
-const MISTAKE_BELIEVED: Duration = Duration::from_secs(1);
-
-/// Resolved projects, remembered while their files stay the same, so that a list of apps starts no child for each.
-#[derive(Default)]
-pub struct Resolver {
-    known: Mutex<HashMap<Call, Known>>,
-}
-
-/// An app, and the profiles that were switched on.
-type Call = (AppName, BTreeSet<String>);
-
-struct Known {
-    files: Fingerprint,
-    at: Instant,
-    resolved: Arc<Result<Model, Error>>,
+/// A project as it was read, and how it can be read again.
+pub struct Reading {
+    pub call: ProjectCall,
+    pub resolved: Resolved,
+    /// What was asked for on the way.
+    pub(super) asked: Vec<Call>,
 }
 
 impl Restock {
-    /// The app's project for reading: remembered while the app's files are unchanged.
-    pub async fn resolve(&self, app: &AppDir) -> Result<Arc<Result<Model, Error>>, Error> {
-        self.resolve_within(app, BELIEVED).await
-    }
-
-    /// The same, however long ago: for what is looked at all the time, and may miss a change in an included file.
-    pub async fn resolve_unchanged(&self, app: &AppDir) -> Result<Arc<Result<Model, Error>>, Error> {
-        self.resolve_within(app, Duration::MAX).await
+    /// The app's project for reading, however long it is known, while the app's files are unchanged: for what is looked
+    /// at all the time, and may miss a change in a file that nobody sees.
+    pub async fn resolve_unchanged(&self, app: &AppDir) -> Result<Resolved, Error> {
+        self.project(app, &(app.name.clone(), BTreeSet::new()), Trust::SameFiles).await
     }
 
     /// The app's project for reading, with the profiles that its running containers belong to, as an update sees it.
-    pub async fn resolve_with(&self, app: &AppDir, all: &[Container]) -> Result<Arc<Result<Model, Error>>, Error> {
-        Ok(self.resolve_call(app, all).await?.1)
-    }
-
-    /// The same, and the call that shows it.
-    pub async fn resolve_call(
-        &self,
-        app: &AppDir,
-        all: &[Container],
-    ) -> Result<(ProjectCall, Arc<Result<Model, Error>>), Error> {
+    pub async fn resolve_call(&self, app: &AppDir, all: &[Container], trust: Trust) -> Result<Reading, Error> {
         let call = ProjectCall::new(&app.path);
-        let visible = self.resolve(app).await?;
-        let Ok(model) = visible.as_ref() else { return Ok((call, visible)) };
+        let profiles = |profiles: BTreeSet<String>| (app.name.clone(), profiles);
+        let mut asked = vec![profiles(BTreeSet::new())];
+        let resolved = self.project(app, &asked[0], trust).await?;
+        let Ok(model) = resolved.as_ref() else { return Ok(Reading { call, resolved, asked }) };
         let hidden = hidden_services(&model.project, &containers_of(&model.project, all));
         if hidden.is_empty() {
-            return Ok((call, visible));
+            return Ok(Reading { call, resolved, asked });
         }
-        let everything = self.resolve_profiles(app, ["*".to_owned()].into(), BELIEVED).await?;
-        let Ok(every) = everything.as_ref() else { return Ok((call, everything)) };
-        let profiles = profiles_to_name(&every.project, &model.project, &hidden);
-        let resolved = self.resolve_profiles(app, profiles.clone(), BELIEVED).await?;
-        Ok((call.with_profiles(profiles), resolved))
-    }
-
-    async fn resolve_within(&self, app: &AppDir, age: Duration) -> Result<Arc<Result<Model, Error>>, Error> {
-        self.resolve_profiles(app, BTreeSet::new(), age).await
-    }
-
-    async fn resolve_profiles(
-        &self,
-        app: &AppDir,
-        profiles: BTreeSet<String>,
-        age: Duration,
-    ) -> Result<Arc<Result<Model, Error>>, Error> {
-        let files = app.fingerprint();
-        let key = (app.name.clone(), profiles);
-        if let Some(resolved) = self.resolver.recall(&key, &files, age) {
-            return Ok(resolved);
-        }
-        let compose = self.compose().await?;
-        let call = ProjectCall::new(&app.path).with_profiles(key.1.iter().cloned());
-        let resolved = config(&compose, app, &call).await;
-        if resolved.as_ref().is_err_and(|error| error.kind != Kind::BrokenApp) {
-            return Ok(Arc::new(resolved));
-        }
-        Ok(self.resolver.remember(key, files, resolved))
-    }
-}
-
-impl Resolver {
-    fn recall(&self, call: &Call, files: &Fingerprint, age: Duration) -> Option<Arc<Result<Model, Error>>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get(call)?;
-        let age = if known.resolved.is_ok() { age } else { age.min(MISTAKE_BELIEVED) };
-        (known.files == *files && known.at.elapsed() < age).then(|| known.resolved.clone())
-    }
-
-    fn remember(&self, call: Call, files: Fingerprint, resolved: Result<Model, Error>) -> Arc<Result<Model, Error>> {
-        let resolved = Arc::new(resolved);
-        let known = Known { files, at: Instant::now(), resolved: resolved.clone() };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(call, known);
-        resolved
+        asked.push(profiles(["*".to_owned()].into()));
+        let everything = self.project(app, &asked[1], trust).await?;
+        let Ok(every) = everything.as_ref() else { return Ok(Reading { call, resolved: everything, asked }) };
+        let needed = profiles_to_name(&every.project, &model.project, &hidden);
+        asked.push(profiles(needed.clone()));
+        let resolved = self.project(app, &asked[2], trust).await?;
+        Ok(Reading { call: call.with_profiles(needed), resolved, asked })
     }
 }
 

@@ -44,15 +44,17 @@ pub struct Readiness {
 }
 
 /// What an update needs.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Checks {
     pub engine: Check,
     pub compose: Check,
     pub database: Check,
+    /// The apps directory can be read.
+    pub apps: Check,
 }
 
 /// One thing that an update needs: there, or why not.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Check {
     pub ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,13 @@
 //! How fast Restock is, as ratios to the least that the same work costs in the same run: `cargo bench`.
 //!
 //! Prints medians; asserts nothing, because times depend on the machine. `BENCH_RUNS` sets how many runs (default 7);
-//! `cargo bench -- PART…` runs only these: unchanged, changed, check, list, long-list, pass, images, idle.
+//! `cargo bench -- PART…` runs only these: unchanged, changed, check, list, long-list, apps,
+//! many-apps, pass, images, idle.
 #![expect(clippy::disallowed_methods, reason = "benchmarks start the real programs and read where they are")]
 #![expect(clippy::unwrap_used, reason = "what a benchmark does not find ends it, with the place")]
 #![allow(dead_code, reason = "the tests' harness has more than the benchmarks need")]
 
+mod apps;
 #[path = "../e2e/case.rs"]
 mod case;
 mod images;
@@ -24,7 +26,7 @@ use world::{Kind, World, output};
 
 fn main() {
     println!("{:<44} {:>9} {:>9} {:>7}", "work", "Restock", "floor", "ratio");
-    let parts: [(&str, fn()); 8] = [
+    let parts: [(&str, fn()); 10] = [
         ("unchanged", || [1, 5, 20].into_iter().for_each(nothing_new)),
         ("changed", one_of_five),
         ("check", || {
@@ -35,6 +37,8 @@ fn main() {
         }),
         ("list", list),
         ("long-list", long_list),
+        ("apps", apps::list),
+        ("many-apps", apps::many),
         ("pass", pass),
         ("images", || {
             images::changes();
@@ -179,7 +183,7 @@ fn list() {
     let mut case = app(60);
     case.up();
     case.serve();
-    ask_for_the_list(&case, "60 images");
+    ask_for_the_list(&case, "/api/images", "60 images");
 }
 
 /// The same with a thousand containers of as many images, on an engine that is only a socket. Their registry is not there.
@@ -187,21 +191,21 @@ fn long_list() {
     let mut case = Case::on(World::of(Kind::Classic), "web");
     let socket = case.root.path().join("engine.sock");
     let digest = format!("sha256:{}", "ab".repeat(32));
-    let fake = |n| wires::Fake { image: format!("127.0.0.1:1/demo/app-{n}:1"), digest: digest.clone() };
+    let fake = |n| wires::Fake { image: format!("127.0.0.1:1/demo/app-{n}:1"), digest: digest.clone(), service: None };
     let lists = wires::engine(&socket, &(0..1000).map(fake).collect::<Vec<_>>());
     case.serve_with(&["--docker-host", &format!("unix://{}", socket.display())]);
-    ask_for_the_list(&case, "1000 containers");
+    ask_for_the_list(&case, "/api/images", "1000 containers");
     println!("    lists of containers that the engine was asked for: {}", lists.load(Ordering::Relaxed));
 }
 
-fn ask_for_the_list(case: &Case, of: &str) {
-    case.get("/api/images").expect(200);
+fn ask_for_the_list(case: &Case, path: &str, of: &str) {
+    case.get(path).expect(200);
     // Long enough for the registries to be asked in the background.
     std::thread::sleep(Duration::from_secs(2));
     let (count, until) = (AtomicU64::new(0), Instant::now() + Duration::from_secs(5));
     let address = case.url("").replace("http://", "");
     let slowest = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..16).map(|_| scope.spawn(|| client(&address, until, &count))).collect();
+        let clients: Vec<_> = (0..16).map(|_| scope.spawn(|| client(&address, path, until, &count))).collect();
         let mut times: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
         times.sort();
         times[times.len() * 99 / 100]
@@ -214,12 +218,12 @@ fn ask_for_the_list(case: &Case, of: &str) {
     );
 }
 
-fn client(address: &str, until: Instant, count: &AtomicU64) -> Vec<Duration> {
+fn client(address: &str, path: &str, until: Instant, count: &AtomicU64) -> Vec<Duration> {
     let mut stream = TcpStream::connect(address).unwrap();
     let (mut buffer, mut times) = (vec![0; 1 << 16], Vec::new());
     while Instant::now() < until {
         let start = Instant::now();
-        stream.write_all(b"GET /api/images HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
         let mut got = Vec::new();
         loop {
             let read = stream.read(&mut buffer).unwrap();
@@ -249,7 +253,9 @@ fn pass() {
         let repository = format!("bench/p{n}");
         let digest = case.world.publish(&[], &repository, &case.tag, "1", "plain");
         let image = format!("{}/{repository}:{}", case.world.registry, case.tag);
-        (0..30).map(move |_| wires::Fake { image: image.clone(), digest: digest.clone() }).collect::<Vec<_>>()
+        (0..30)
+            .map(move |_| wires::Fake { image: image.clone(), digest: digest.clone(), service: None })
+            .collect::<Vec<_>>()
     });
     let fakes: Vec<_> = fakes.collect();
     let socket = case.root.path().join("engine.sock");

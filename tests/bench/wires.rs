@@ -48,15 +48,22 @@ fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
 pub struct Fake {
     pub image: String,
     pub digest: String,
+    /// The app and the service that it belongs to, if it belongs to one.
+    pub service: Option<(String, String)>,
 }
 
 /// An engine that has these containers, each marked for updates; counts the lists of containers it is asked for.
 pub fn engine(socket: &Path, containers: &[Fake]) -> Arc<AtomicUsize> {
     let image_id = |fake: &Fake| format!("sha256:{:x}", Sha256::digest(&fake.image));
     let listed = containers.iter().enumerate().map(|(n, fake)| {
+        let mut labels = json!({"restock.auto-update": "registry"});
+        if let Some((app, service)) = &fake.service {
+            labels["com.docker.compose.project"] = app.as_str().into();
+            labels["com.docker.compose.service"] = service.as_str().into();
+        }
         json!({
             "Id": format!("{n:064x}"), "Names": [format!("/container-{n}")], "Image": fake.image, "ImageID": image_id(fake),
-            "State": "running", "Status": "Up 1 hour", "Labels": {"restock.auto-update": "registry"},
+            "State": "running", "Status": "Up 1 hour", "Labels": labels,
         })
     });
     let known: BTreeMap<_, _> = containers.iter().map(|fake| (image_id(fake), fake)).collect();

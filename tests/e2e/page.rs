@@ -133,6 +133,34 @@ fn an_engine_that_is_gone_and_a_service_that_ends_are_told_and_passed_over() {
 }
 
 #[test]
+fn what_is_changed_outside_is_seen_and_what_does_not_work_is_red() {
+    let mut case = Case::on(World::of(Kind::Classic), "web");
+    case.up();
+    case.serve();
+    let browser = Browser::start();
+    browser.open(&case.url("/"));
+    browser.sees("Running");
+    let asked = "return performance.getEntriesByType('resource').filter((it) => new URL(it.name).pathname === '/api/apps').length";
+    assert_eq!(browser.run(asked), 1);
+    let id = case.ids("web")[0].clone();
+    case.docker(&["stop", &id]);
+    browser.sees("Stopped");
+    case.docker(&["start", &id]);
+    browser.sees("Running");
+    case.publish("web", "2", "unhealthy");
+    case.post(&format!("/api/apps/{}/update?rollback=false", case.app)).expect(500);
+    browser.sees("1 unhealthy");
+    let chips = "return [...document.querySelectorAll('.chip.bad')].map((chip) => chip.textContent)";
+    assert_eq!(browser.run(chips), json!(["Unhealthy"]));
+    browser.picture("unhealthy");
+    // Another app, put there by hand.
+    let other = case.apps().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("compose.yaml"), "services: {web: {image: demo}}").unwrap();
+    browser.sees("Not created");
+}
+
+#[test]
 fn nothing_there_and_hundreds_of_apps_are_shown_as_well() {
     let mut case = Case::on(World::of(Kind::Classic), "web");
     case.serve();

@@ -51,19 +51,22 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to an engine; says in words what is in the way.
-    pub(super) async fn open(host: &DockerHost) -> Result<Self, String> {
+    /// Connects to an engine.
+    pub(super) async fn open(host: &DockerHost) -> io::Result<Self> {
         let open = async {
             match host {
-                DockerHost::Unix(path) => Self::over(UnixStream::connect(path).await.map_err(words)?).await,
+                DockerHost::Unix(path) => Self::over(UnixStream::connect(path).await?).await.map_err(io::Error::other),
                 DockerHost::Tcp(address) => {
-                    let stream = TcpStream::connect(address.as_str()).await.map_err(words)?;
-                    keep_alive(&stream).map_err(words)?;
-                    Self::over(stream).await
+                    let stream = TcpStream::connect(address.as_str()).await?;
+                    keep_alive(&stream)?;
+                    Self::over(stream).await.map_err(io::Error::other)
                 }
             }
         };
-        let late = || format!("it accepted no connection within {} s", CONNECT_DEADLINE.as_secs());
+        let late = || {
+            let text = format!("it accepted no connection within {} s", CONNECT_DEADLINE.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        };
         tokio::time::timeout(CONNECT_DEADLINE, open).await.unwrap_or_else(|_| Err(late()))
     }
 

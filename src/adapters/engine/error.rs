@@ -7,6 +7,8 @@ use std::time::Duration;
 pub enum EngineError {
     #[error("the Docker engine at {host} cannot be reached: {reason}")]
     Unreachable { host: String, reason: String },
+    #[error("the Docker engine at {host} cannot be reached: this user may not use its socket")]
+    Forbidden { host: String },
     #[error("the Docker engine did not answer within {} s", after.as_secs())]
     Timeout { after: Duration },
     #[error("{message}")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::client::News;
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::container::{
     ComposeLabels, Container, ContainerState, Health, LocalImage, PlatformManifest, Vitals,
@@ -21,6 +22,12 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 const NUMBER: &str = "com.docker.compose.container-number";
 const VERSION: &str = "org.opencontainers.image.version";
 const SOURCE: &str = "org.opencontainers.image.source";
+
+/// One line of `GET /events`.
+pub fn news(line: &[u8]) -> News {
+    let event = serde_json::from_slice::<Value>(line).unwrap_or_default();
+    if event["Type"] == "container" { News::Containers } else { News::Images }
+}
 
 /// One element of `GET /containers/json` without what its labels decide, for which its image must be asked; `None` for
 /// what has no ID.

@@ -1,6 +1,7 @@
 //! HTTP to the engine: over its unix socket, or plain TCP.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bollard::BollardRequest;
@@ -12,7 +13,7 @@ use hyper::{Method, Response};
 use serde_json::Value;
 
 use super::connection::{Carried, Connection};
-use super::error::EngineError;
+use super::error::{EngineError, with_causes};
 use super::host::DockerHost;
 
 /// How long the head of an answer may take. Stopping a container answers only when it has stopped.
@@ -48,7 +49,10 @@ impl Wire {
     }
 
     async fn open(&self) -> Result<Connection, EngineError> {
-        Connection::open(&self.host).await.map_err(|reason| self.unreachable(reason))
+        Connection::open(&self.host).await.map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => EngineError::Forbidden { host: self.host.to_string() },
+            _ => self.unreachable(with_causes(&error)),
+        })
     }
 
     /// Asks for JSON and reads it whole, within `deadline`.

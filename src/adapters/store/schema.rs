@@ -154,6 +154,19 @@ const STEPS: &[M<'static>] = &[
             asked_at  TEXT NOT NULL
          ) STRICT, WITHOUT ROWID;",
     ),
+    M::up(
+        "CREATE TABLE projects (
+            app         TEXT NOT NULL,
+            profiles    TEXT NOT NULL,              -- JSON array
+            files       TEXT NOT NULL,              -- JSON; the state of the files it was read from
+            project     TEXT,                       -- JSON, without the values of variables; NULL: broken
+            config      TEXT,                       -- hash of all that Compose said
+            error       TEXT,                       -- why it is broken
+            program     TEXT NOT NULL,              -- the version of Restock that wrote it
+            resolved_at TEXT NOT NULL,
+            PRIMARY KEY (app, profiles)
+         ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 /// All migrations, oldest first.

@@ -30,6 +30,15 @@ export function show(main, name) {
     await Promise.all([look(false), policy(), history()]);
   }
 
+  /** What runs, and nothing that somebody may be reading or choosing. */
+  async function again() {
+    if (!app) return;
+    app = await api.app(name).catch(() => app);
+    head();
+    services();
+    await look(false);
+  }
+
   function head() {
     const busy = Boolean(live.running("app", name)) || app.state === "broken";
     const button = (text, verb, cls) => h("button", { type: "button", class: cls ?? "", disabled: busy, onclick: () => act(verb) }, text);
@@ -161,6 +170,7 @@ export function show(main, name) {
   const gone = [
     live.onChange((running) => { if (running.app === name && app) { progress(); if (!parts.head.querySelector("button:disabled")) head(); } }),
     live.onEnd((ended) => { if (!ended || ended.app === name) { load(); if (ended?.outcome) say(`${name}: ${outcome(ended).textContent}`); } }),
+    live.onOutside(again),
   ];
   return () => gone.forEach((stop) => stop());
 }

@@ -127,7 +127,7 @@ export function show(main) {
     if (await ask(`Update ${wanted.length} ${wanted.length === 1 ? "app" : "apps"}?`, detail, "Update all")) wanted.forEach(start);
   }
 
-  load();
+  live.first(load);
   const gone = [
     live.onChange((job) => {
       const row = rows.get(job.app);
@@ -135,6 +135,7 @@ export function show(main) {
       if (!row.job.hasChildNodes()) draw(row.app); else progress(job.app);
     }),
     live.onEnd(load),
+    live.onOutside(load),
   ];
   return () => { clearTimeout(again); gone.forEach((stop) => stop()); };
 }

@@ -43,6 +43,6 @@ export function show(main) {
   }
 
   load();
-  const gone = [live.onEnd(load)];
+  const gone = [live.onEnd(load), live.onOutside(load)];
   return () => gone.forEach((stop) => stop());
 }

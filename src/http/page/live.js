@@ -6,18 +6,34 @@ import { kind, step } from "/assets/words.js";
 /** How much of the whole a step has behind it when it begins, in percent. */
 const BEGINS = { resolve: 2, snapshot: 3, pull: 6, plan: 55, hooks_before: 57, apply: 60, verify: 80, roll_back: 85, hooks_after: 95 };
 const PULLED = 55;
+/** How long the page waits for the stream, and how long it gathers changes, in milliseconds. */
+const PATIENCE = 1500;
+const GATHERED = 300;
 
 /** The running jobs by their IDs. */
 const jobs = new Map();
 const changed = new Set();
 const ended = new Set();
+const outside = new Set();
 const connection = new Set();
 let stream = null;
+let known = false;
+let telling = null;
 
 /** Calls `told(job)` whenever a running job changes. */
 export const onChange = (told) => subscribe(changed, told);
 /** Calls `told(job)` when a job has ended; without a job when anything may have changed. */
 export const onEnd = (told) => subscribe(ended, told);
+/** Calls `told()` when apps were changed, not necessarily through Restock. */
+export const onOutside = (told) => subscribe(outside, told);
+/**
+ * Calls `load` once now or, right after the page was opened, when it is known what runs: whoever waits for `onEnd` as
+ * well is called then, and what happens in between is not missed. Without a stream it does not wait long.
+ */
+export function first(load) {
+  if (known) return load();
+  setTimeout(() => { if (!known) load(); }, PATIENCE);
+}
 /** Calls `told(connected)` when the stream comes or goes. */
 export const onConnection = (told) => subscribe(connection, told);
 
@@ -42,12 +58,16 @@ export function listen() {
   on("container", (data) => update(data.job, (job) => { job.text = `${data.container ?? ""} ${data.status ?? ""}`.trim(); }));
   on("warning", (data) => update(data.job, (job) => { job.text = data.message; }));
   on("result", (data) => end(data));
+  on("apps_changed", () => { telling ??= setTimeout(() => { telling = null; outside.forEach((told) => told()); }, GATHERED); });
   on("resync", resync);
 }
 
 export function stop() {
   stream?.close();
   stream = null;
+  known = false;
+  clearTimeout(telling);
+  telling = null;
   jobs.clear();
 }
 
@@ -58,6 +78,7 @@ async function resync() {
   const unfinished = now.filter((job) => job.state !== "finished");
   for (const id of [...jobs.keys()]) if (!unfinished.some((job) => job.id === id)) jobs.delete(id);
   unfinished.forEach(begin);
+  known = true;
   ended.forEach((told) => told());
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::ending::unsettled;
 use super::run::run;
 use super::work::{Scene, Work};
+use crate::adapters::apps_dir::AppDirError;
 use crate::adapters::compose::ProjectCall;
 use crate::adapters::store::Found;
 use crate::domain::app::ServiceName;
@@ -81,7 +82,12 @@ async fn prepare<'a>(running: &'a Running, was: &Job, found: Found) -> Result<Op
     let (scene, patience, references) = match attempt.project() {
         None => (None, restock.limits.patience(&AppSettings::default()), references_of(&attempt)),
         Some(project) => {
-            let Ok(app) = restock.apps.find(was.target.name()) else { return Ok(None) };
+            let app = match restock.apps.find(was.target.name()) {
+                Ok(app) => app,
+                Err(AppDirError::NoSuchApp(_)) => return Ok(None),
+                // Nobody can tell that it is gone.
+                Err(error) => return Err(error.into()),
+            };
             let compose = restock.compose().await?;
             let call = ProjectCall::new(&app.path).with_profiles(project.profiles.iter().cloned());
             let model = config(&compose, &app, &call).await?;

@@ -200,7 +200,7 @@ fn units(
             newer: to_pull,
             due: due.clone(),
             pulled: pulled.clone(),
-            digests: marks.snapshot.digests.clone(),
+            digests: marks.snapshot.digests.as_ref().clone(),
         };
         let whole = (0..marks.marked.len()).all(|place| !marks.marked[place].is_of(app) || rests(place))
             && marks.left_alone.get(app).is_none_or(BTreeSet::is_empty);

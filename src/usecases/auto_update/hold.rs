@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -156,7 +157,7 @@ impl Restock {
     ///
     /// # Errors
     /// There is nothing newer to skip.
-    pub async fn skip(&self, name: &str, service: Option<&str>) -> Result<Skipping, Error> {
+    pub async fn skip(self: &Arc<Self>, name: &str, service: Option<&str>) -> Result<Skipping, Error> {
         let status = self.check_app(name, Ask::IfStale).await?;
         if let Some(service) = service {
             known_service(&status.services, service, &status.app)?;

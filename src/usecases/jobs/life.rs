@@ -42,6 +42,7 @@ impl Restock {
             pass,
         });
         lock_of(&self.jobs.running).insert(job.id.clone(), handle.clone());
+        self.changed();
         let span = tracing::info_span!("job", job.id = %job.id, job.kind = %job.kind, target = job.target.name());
         let running = Arc::new(Running { restock: self.clone(), handle: handle.clone(), lock });
         self.jobs.tracker.spawn(
@@ -112,6 +113,11 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
     } else if job.outcome == Some(Outcome::Updated) {
         restock.forget_old_images().await;
     }
+    match job.outcome {
+        _ if job.kind.only_looks() => restock.changed(),
+        Some(Outcome::Unchanged) => restock.changed(),
+        _ => restock.wrote(),
+    }
     let_go(running, JobLock::release);
     restock.events.tell(Some(&job.id), "result", serde_json::json!(job));
     handle.state.send_replace(job);
@@ -121,6 +127,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
 fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
     tracing::warn!(code = error.code, %error, "the interrupted job cannot be settled yet");
     let handle = running.handle.clone();
+    running.restock.wrote();
     job.state = State::Finished;
     job.outcome = Some(Outcome::Interrupted);
     job.error = Some(error.to_job_error());

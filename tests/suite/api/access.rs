@@ -46,8 +46,9 @@ async fn without_a_key_or_with_a_wrong_one_everything_but_the_open_routes_is_401
     assert!(world.docker.all_calls().is_empty() && world.engine.requests().is_empty());
     assert_eq!(restock.get("/health").await.status, 200);
     assert_eq!(restock.get("/api/auth/status").await.ok(), json!({"enabled": true}));
-    let ready =
-        json!({"ready": true, "checks": {"engine": {"ok": true}, "compose": {"ok": true}, "database": {"ok": true}}});
+    let checks =
+        json!({"engine": {"ok": true}, "compose": {"ok": true}, "database": {"ok": true}, "apps": {"ok": true}});
+    let ready = json!({"ready": true, "checks": checks});
     assert_eq!(restock.get("/ready").await.ok(), ready, "versions are for those who may know them");
     let told = restock.get("/ready").header("x-api-key", READ).await.ok();
     assert!(told["checks"]["engine"]["version"].is_string(), "{told}");

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::world::{Life, World, soon};
+use crate::world::{Life, World, soon, until_asked};
 
 #[tokio::test]
 async fn apps_are_listed_with_state_project_and_containers() {
@@ -84,7 +84,11 @@ async fn reading_twice_costs_one_config_until_a_file_changes() {
     }
     assert_eq!(world.docker.verbs("web"), ["config"]);
     world.app("web").service("web", "registry.test/web:1").service("db", "registry.test/db:1").absent();
-    assert_eq!(restock.get("/api/apps/web").await.ok()["services"].as_array().unwrap().len(), 2);
+    // What was known is served at once, and renewed behind the answer.
+    until_asked("the second service", async || {
+        restock.get("/api/apps").await.ok()[0]["services"].as_array().unwrap().len() == 2
+    })
+    .await;
     assert_eq!(world.docker.verbs("web"), ["config", "config"]);
 }
 

@@ -5,6 +5,7 @@ mod apps;
 mod authfiles;
 mod document;
 mod guard;
+mod list;
 mod logs;
 mod names;
 mod passes;

@@ -11,8 +11,10 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
 use super::things::{Container, Life, Things, canonical, image_id};
@@ -51,6 +53,8 @@ struct Inner {
     last_request: Option<(String, CancellationToken)>,
     /// What it says of itself besides its version.
     version: Value,
+    /// What is said to those who listen to the events; none are said before the first `tells_events`.
+    events: Option<broadcast::Sender<Bytes>>,
     /// What is answered to a path instead of the truth.
     instead: HashMap<String, (u16, Value)>,
     /// Every change since the last time, `METHOD path` without IDs.
@@ -126,6 +130,22 @@ impl Engine {
     /// The same with an image whose containers live as `life` says.
     pub fn publish_with(&self, reference: &str, label: &str, life: Life) {
         self.things(|things| things.publish(reference, label, life));
+    }
+
+    /// From now on its events can be listened to.
+    pub fn tells_events(&self) {
+        self.shared.caught_up().events = Some(broadcast::channel(64).0);
+    }
+
+    /// How many listen to its events.
+    pub fn listeners(&self) -> usize {
+        self.shared.caught_up().events.as_ref().map_or(0, broadcast::Sender::receiver_count)
+    }
+
+    /// Says that something has happened to a container or an image.
+    pub fn event(&self, kind: &str, action: &str) {
+        let line = format!("{}\n", json!({"Type": kind, "Action": action}));
+        self.shared.caught_up().events.as_ref().unwrap().send(line.into()).unwrap();
     }
 
     /// Looks at or changes what there is.
@@ -277,7 +297,7 @@ fn do_it(inner: &mut Inner, method: &Method, uri: &Uri, body: &Bytes) -> Respons
     let path = uri.path().trim_start_matches('/');
     let (kind, rest) = path.split_once('/').unwrap_or((path, ""));
     let (name, verb) = rest.rsplit_once('/').unwrap_or((rest, ""));
-    let Inner { things, version, .. } = &mut *inner;
+    let Inner { things, version, events, .. } = &mut *inner;
     match (method.as_str(), kind, name, verb) {
         ("GET", "version", ..) => {
             let mut said = json!({"Version": "28.5.2", "ApiVersion": "1.51"});
@@ -289,6 +309,9 @@ fn do_it(inner: &mut Inner, method: &Method, uri: &Uri, body: &Bytes) -> Respons
         ("POST", "containers", id, "start") => things.start(id),
         ("POST", "containers", id, "stop") => things.stop(id),
         ("POST", "containers", id, "update") => things.set_host(id, body),
+        ("GET", "events", ..) => {
+            events.as_ref().map_or_else(|| missing("page", path), |events| listened(events.subscribe()))
+        }
         ("GET", "containers", "json", _) => list(things, value("filters")),
         ("GET", "containers", id, "json") => {
             let found = things.containers.iter().find(|container| container.id == id || container.name == id);
@@ -348,6 +371,11 @@ fn do_it(inner: &mut Inner, method: &Method, uri: &Uri, body: &Bytes) -> Respons
         ("GET", "volumes", name, _) => missing("volume", name),
         _ => missing("page", path),
     }
+}
+
+fn listened(events: broadcast::Receiver<Bytes>) -> Response {
+    let lines = BroadcastStream::new(events).map(|line| line.map_err(std::io::Error::other));
+    axum::body::Body::from_stream(lines).into_response()
 }
 
 fn messages(key: &str, said: &str) -> Response {

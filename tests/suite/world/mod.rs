@@ -94,6 +94,16 @@ pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     .await
 }
 
+/// Waits until asking gives what is wanted.
+pub async fn until_asked(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    soon(what, async {
+        while !look().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
