@@ -57,6 +57,25 @@ pub struct Manifest {
     pub icon: Option<String>,
 }
 
+/// Pictures that may be shown, by the ending of their files.
+const PICTURES: [(&str, &str); 5] = [
+    ("png", "image/png"),
+    ("svg", "image/svg+xml"),
+    ("webp", "image/webp"),
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+];
+/// The largest picture that is shown, in bytes.
+const LARGEST_PICTURE: u64 = 1 << 20;
+
+/// A picture in an app's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Icon {
+    /// Without links.
+    pub path: PathBuf,
+    pub media_type: &'static str,
+}
+
 /// The directory that holds the apps. Clones share what was last seen in it.
 #[derive(Debug, Clone)]
 pub struct AppsDir {
@@ -142,6 +161,20 @@ impl AppDir {
     /// The app as what a job works on.
     pub fn target(&self) -> Target {
         Target::App(self.name.to_string())
+    }
+
+    /// The picture that the manifest names: a file of a known type in the app's own directory, where links count as what
+    /// they lead to. `None` for anything else.
+    pub fn icon(&self) -> Option<Icon> {
+        let named = self.manifest.as_ref()?.as_ref().ok()?.icon.as_ref()?;
+        let path = self.path.join(named).canonicalize().ok()?;
+        let file = path.metadata().ok()?;
+        if !path.starts_with(self.path.canonicalize().ok()?) || !file.is_file() || file.len() > LARGEST_PICTURE {
+            return None;
+        }
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        let (_, media_type) = PICTURES.into_iter().find(|(known, _)| *known == ending)?;
+        Some(Icon { path, media_type })
     }
 
     /// The names of the external volumes that the manifest asks for, or what is wrong with the manifest.
@@ -371,6 +404,28 @@ mod tests {
         assert_eq!(apps.find("a").unwrap().manifest_volumes().unwrap(), ["furtka_a_data"]);
         assert!(apps.find("b").unwrap().manifest_volumes().unwrap_err().contains("manifest.json is invalid"));
         assert!(apps.find("c").unwrap().manifest_volumes().is_err());
+    }
+
+    #[test]
+    fn an_icon_is_a_picture_in_the_apps_own_directory() {
+        let (dir, apps) = apps(&[("a/compose.yaml", ""), ("b/secret.png", ""), ("a/img/i.SVG", "<svg/>")]);
+        let a = dir.path().join("apps/a");
+        fs::write(a.join("notes.txt"), "").unwrap();
+        fs::write(a.join("large.png"), vec![0; 2 << 20]).unwrap();
+        fs::create_dir(a.join("directory.png")).unwrap();
+        std::os::unix::fs::symlink("../b/secret.png", a.join("out.png")).unwrap();
+        std::os::unix::fs::symlink("notes.txt", a.join("notes.png")).unwrap();
+        std::os::unix::fs::symlink("img/i.SVG", a.join("in.png")).unwrap();
+        let icon = |named: &str| {
+            fs::write(a.join("manifest.json"), serde_json::json!({ "icon": named }).to_string()).unwrap();
+            apps.find("a").unwrap().icon().map(|icon| icon.media_type)
+        };
+        assert_eq!((icon("img/i.SVG"), icon("in.png")), (Some("image/svg+xml"), Some("image/svg+xml")));
+        let other = dir.path().join("apps/b/secret.png");
+        let refused = ["../b/secret.png", other.to_str().unwrap(), "out.png", "notes.png", "notes.txt", "large.png"];
+        for named in refused.into_iter().chain(["directory.png", "gone.png", "", ".", "https://example.test/i.png"]) {
+            assert_eq!(icon(named), None, "{named}");
+        }
     }
 
     #[test]

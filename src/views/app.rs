@@ -30,6 +30,8 @@ pub struct AppView {
     /// The policy that holds for all its services; `null` when none does.
     pub auto_update: Option<Policy>,
     pub manifest: Option<Manifest>,
+    /// The path of its picture here; `null` where its manifest names none that can be shown.
+    pub icon: Option<String>,
 }
 
 /// A service of an app.
@@ -73,6 +75,7 @@ impl From<&SeenApp> for AppView {
             status: seen.status,
             auto_update: seen.policy.auto_update,
             manifest: app.dir.manifest.as_ref().and_then(|manifest| manifest.as_ref().ok().cloned()),
+            icon: app.dir.icon().map(|_| format!("/api/apps/{}/icon", app.dir.name)),
         }
     }
 }

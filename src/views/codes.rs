@@ -48,6 +48,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("missing_id", "The path lacks the container's ID."),
     ("missing_scope", "The key has not the scope that the route needs."),
     ("missing_volume", "An external volume that the Compose file names does not exist."),
+    ("no_icon", "The app's manifest names no picture that can be shown."),
     ("no_progress", "No update of this container has been seen."),
     ("no_such_app", "There is no app of that name."),
     ("no_such_container", "There is no container of that ID or name, or several begin so."),

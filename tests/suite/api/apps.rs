@@ -127,3 +127,22 @@ async fn health_is_told() {
     world.app("plain").service("web", "registry.test/web:1").running();
     assert_eq!(restock.get("/api/apps/plain").await.ok()["health"], "none");
 }
+
+#[tokio::test]
+async fn an_icon_is_served_so_that_it_can_do_nothing() {
+    let world = World::new();
+    let web = world.app("web").service("web", "registry.test/web:1");
+    web.file("manifest.json", &json!({"icon": "icon.svg"}).to_string()).file("icon.svg", "<svg/>").running();
+    world.app("plain").service("web", "registry.test/web:1").running();
+    let restock = world.restock().await;
+    let apps = restock.get("/api/apps").await.ok();
+    assert_eq!((&apps[0]["icon"], &apps[1]["icon"]), (&json!(null), &json!("/api/apps/web/icon")));
+    let icon = restock.get("/api/apps/web/icon").await;
+    assert_eq!((icon.status, icon.text().as_str()), (200, "<svg/>"));
+    let header = |name: &str| icon.headers[name].to_str().unwrap();
+    assert_eq!((header("content-type"), header("x-content-type-options")), ("image/svg+xml", "nosniff"));
+    let policy = header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
+    restock.get("/api/apps/plain/icon").await.problem(404, "no_icon");
+    restock.get("/api/apps/nope/icon").await.problem(404, "no_such_app");
+}

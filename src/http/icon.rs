@@ -1,0 +1,41 @@
+//! `/api/apps/{name}/icon`: a picture from the app's directory, which its store's manifest names.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::document::{NotFound, Unavailable};
+use super::keys::NoKeys;
+use super::params::{Name, Query};
+use super::problem::Failure;
+use super::router::Http;
+use crate::error::{Error, Kind};
+
+/// An SVG is a document: opened by itself it may draw, and neither run, load nor send anything.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'";
+
+/// The picture that the app's manifest names: PNG, SVG, WebP or JPEG, from the app's own directory.
+#[utoipa::path(get, path = "", tag = "apps",
+    responses(
+        (status = 200, description = "The picture", content(
+            (String = "image/png"), (String = "image/svg+xml"), (String = "image/webp"), (String = "image/jpeg"))),
+        NotFound, Unavailable))]
+pub async fn icon(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
+    let app = http.restock.apps.find(&name.0).map_err(Error::from)?;
+    let icon = app.icon().ok_or_else(|| {
+        Error::new(Kind::NotFound, "no_icon", format!("{} has no icon", app.name))
+            .hint("`icon` of its manifest.json names a png, svg, webp or jpg of at most 1 MiB in the app's directory")
+            .app(app.name.as_str())
+    })?;
+    let bytes = tokio::fs::read(&icon.path).await.map_err(|error| {
+        Error::new(Kind::NotFound, "no_icon", format!("the icon of {} cannot be read: {error}", app.name))
+            .app(app.name.as_str())
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, icon.media_type),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "private, max-age=300"),
+    ];
+    Ok((headers, bytes).into_response())
+}
