@@ -13,7 +13,7 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::{
     ComponentsBuilder, Content, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
-    Required, Response, ResponseBuilder, tag::TagBuilder,
+    Required, Response, ResponseBuilder, server::ServerBuilder, tag::TagBuilder,
 };
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -21,6 +21,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use super::auth::COOKIE;
 use super::problem::speaks_words;
 use super::router::Http;
+use super::{examples, payloads, plain};
 use crate::domain::access::needed;
 use crate::views::Problem;
 
@@ -28,7 +29,12 @@ const ABOUT: &str = "\
 Restock updates Docker Compose apps, proves that the new containers work, and takes the update back when they do not.
 
 Where authentication is on, a session's cookie or a key is needed; each operation names the scope that a key must have. \
-Failures are problem documents (RFC 9457) with a stable `code`. A query key that a route does not know is refused.
+Failures are problem documents (RFC 9457) with a stable `code`. A query key that a route does not know is refused. \
+`/api/images` and `/api/groups` are those of the docker-image-watcher API and answer failures as plain text, unless the \
+request accepts `application/json`; `/api/docker/…` has Portainer's shape.
+
+Streams (`text/event-stream`) consist of events whose data is JSON: `x-payloads` of the schema `ServerEvent` names the \
+shape of each.
 
 Docker's image routes (`/[v1.xx/]images/…`, `/_ping`, `/version`, `/info`) are passed on to the engine and belong to the \
 Docker Engine API, which describes them; `--docker-api` says how much of it is open.";
@@ -71,7 +77,14 @@ impl Table {
             .description(Some(ABOUT))
             .license(Some(License::new(env!("CARGO_PKG_LICENSE"))));
         let tags = TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
-        let api = OpenApiBuilder::new().info(info.build()).components(Some(components.build())).tags(Some(tags));
+        let here = ServerBuilder::new()
+            .url("/")
+            .description(Some("This service; http://127.0.0.1:8099 unless it listens elsewhere"));
+        let api = OpenApiBuilder::new()
+            .info(info.build())
+            .servers(Some([here.build()]))
+            .components(Some(components.build()))
+            .tags(Some(tags));
         Self { routes: Router::new(), api: api.build(), paths: Vec::new() }
     }
 
@@ -107,6 +120,16 @@ impl Table {
         self
     }
 
+    /// The description, once every route is in it.
+    pub fn finished(mut self) -> OpenApi {
+        if let Some(components) = &mut self.api.components {
+            payloads::describe(components);
+        }
+        plain::plain(&mut self.api);
+        examples::add(&mut self.api);
+        self.api
+    }
+
     /// Another spelling of a path that is told already, or a page for people.
     pub fn untold(mut self, path: &'static str, methods: MethodRouter<Http>) -> Self {
         self.paths.push(path);
@@ -118,7 +141,7 @@ impl Table {
 /// Adds what can be said without asking the handler: the path's parameters, the rights, the failures of every route.
 fn complete(operation: &mut Operation, method: &Method, path: &str) {
     let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
-    operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}"));
+    operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}").replace('-', "_"));
     // The first sentence says what, the others how.
     let about = operation.summary.take().unwrap_or_default().replace('\n', " ");
     let (what, how) = about.split_once(". ").unwrap_or((about.trim_end_matches('.'), ""));

@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 use super::document::Table;
 use super::kept::Kept;
 use super::{
-    apps, auth, auto_update, docker, docs, guard, health, history, images, jobs, linger, metrics, page, problem, stream,
+    apps, auth, auto_update, docker, docs, guard, health, history, icon, images, jobs, linger, metrics, page, problem,
+    stream,
 };
 use crate::config::DockerApi;
 use crate::usecases::Restock;
@@ -68,6 +69,7 @@ pub(super) fn table() -> Table {
         .at("/api/apps/{name}/status", routes!(apps::status))
         .at("/api/apps/{name}/auto-update", routes!(apps::policy, apps::set_policy))
         .at("/api/apps/{name}/skip", routes!(auto_update::skipping, auto_update::skip, auto_update::end_skip))
+        .at("/api/apps/{name}/icon", routes!(icon::icon))
         .at("/api/apps/{name}/logs", routes!(apps::logs))
         .at("/api/apps/{name}/history", routes!(history::of_app))
         .at("/api/auto-update", routes!(auto_update::pass))
@@ -111,7 +113,7 @@ pub fn router(http: Http) -> Router {
 
 /// The API's description.
 pub fn openapi() -> OpenApi {
-    table().api
+    table().finished()
 }
 
 /// The paths of all routes, as the router knows them.

@@ -50,7 +50,7 @@ pub struct ServerEvent {
     /// `job` (a job as it is now), `step`, `progress`, `container`, `hook`, `warning`, `apps_changed` (lists
     /// of apps may look different: ask for them again), `resync` (too much was missed: ask for the state anew), or `result` (the last one of a job: the answer or the problem).
     event: String,
-    /// JSON.
+    /// JSON; `x-payloads` names its shape for each `event`.
     data: String,
 }
 

@@ -77,3 +77,35 @@ fn what_is_answered_is_what_is_told() {
     assert!(tested.status.success(), "{said}{}", String::from_utf8_lossy(&tested.stderr));
     assert!(said.contains(" generated"), "{said}");
 }
+
+/// Somebody else's generator makes a client of the description without a complaint, and the client can do the main things.
+#[test]
+fn a_generated_client_lists_updates_and_follows_jobs() {
+    let mut case = Case::new(Kind::Classic, "web");
+    let parts = output(Command::new(project().join("fixtures/engine/setup")).arg("openapi-client"));
+    std::fs::write(case.root.path().join("keys"), KEY).unwrap();
+    let keys = case.root.path().join("keys").display().to_string();
+    case.serve_with(&["--api-key-file", &keys]);
+    let root = case.root.path();
+    let description = root.join("openapi.json");
+    let told = case.restock(&["openapi"]).stdout(Stdio::piped()).output().unwrap();
+    std::fs::write(&description, told.stdout).unwrap();
+    // No tools that only tidy the code up; and pictures are bytes, for which the generator has no types of its own.
+    let pictures = ["png", "svg+xml", "webp", "jpeg"].map(|kind| format!("  image/{kind}: application/octet-stream\n"));
+    let settings = format!("post_hooks: []\ncontent_type_overrides:\n{}", pictures.concat());
+    std::fs::write(root.join("generator.yaml"), settings).unwrap();
+    let python = |args: &[&str]| {
+        let mut command = Command::new("python3");
+        command.current_dir(root).env("PYTHONPATH", format!("{parts}/openapi-client:{}", root.display()));
+        command.args(args).stdin(Stdio::null()).output().unwrap()
+    };
+    let generate = ["-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config", "generator.yaml"];
+    let generated = python(&[&generate[..], &["--meta", "none", "--output-path", "restock_client"]].concat());
+    let said = format!("{}{}", String::from_utf8_lossy(&generated.stdout), String::from_utf8_lossy(&generated.stderr));
+    assert!(generated.status.success() && !said.to_lowercase().contains("warning"), "{said}");
+    case.publish("web", "2", "web");
+    let client = project().join("tests/e2e/client.py");
+    let used = python(&[client.to_str().unwrap(), &case.url(""), KEY, &case.app]);
+    assert!(used.status.success(), "{}", String::from_utf8_lossy(&used.stderr));
+    case.assert_runs("web", "2");
+}

@@ -6,7 +6,7 @@ use restock::http::openapi;
 use restock::views::CODES;
 use serde_json::{Value, json};
 
-use crate::world::{Options, World, repository};
+use crate::world::{Options, World, mismatch, repository};
 
 /// Set to write the golden file anew, when a change of the API is meant: then look at the difference.
 const RENEW: &str = "RESTOCK_RENEW_GOLDEN";
@@ -103,6 +103,39 @@ fn operations_have_names_of_their_own_and_references_mean_something() {
     let text = api.to_string();
     for reference in text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         assert!(api.pointer(reference).is_some(), "{reference}");
+    }
+}
+
+/// What generators of clients choke on: a choice in the middle of an object, names that no language has.
+#[test]
+fn shapes_are_plain_objects_and_names_are_words() {
+    let api = json!(openapi());
+    for (name, schema) in members(&api["components"]["schemas"]) {
+        assert!(schema.get("allOf").is_none(), "{name}");
+    }
+    let job = &api["components"]["schemas"]["Job"];
+    assert!(job["properties"]["app"].is_object() && !job["required"].as_array().unwrap().contains(&json!("app")));
+    for (_, operation) in members(&api["paths"]).flat_map(|(_, item)| members(item)) {
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{id}");
+    }
+}
+
+#[test]
+fn examples_are_as_the_shapes_say() {
+    let api = json!(openapi());
+    let mut with_one = BTreeSet::new();
+    for (_, operation) in members(&api["paths"]).flat_map(|(_, item)| members(item)) {
+        let answers = members(&operation["responses"]).map(|(_, answer)| answer);
+        for body in answers.chain([&operation["requestBody"]]).flat_map(|body| members(&body["content"])) {
+            let Some(example) = body.1.get("example") else { continue };
+            let id = operation["operationId"].as_str().unwrap();
+            assert_eq!(mismatch(&api, &body.1["schema"], example), None, "{id}");
+            with_one.insert(id);
+        }
+    }
+    for id in ["apps_list", "apps_one", "apps_update", "apps_update_all", "apps_status", "jobs_list", "jobs_history"] {
+        assert!(with_one.contains(id), "{id} has no example");
     }
 }
 

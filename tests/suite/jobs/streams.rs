@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Event, World};
+use crate::world::{Event, World, mismatch};
 
 fn names(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.event.as_str()).collect()
@@ -47,6 +47,18 @@ async fn an_update_that_is_watched_tells_everything_in_order_and_the_result_last
     assert_eq!((&layer["layer"], &layer["percent"]), (&json!("a1"), &json!(100)));
     let container = events.iter().find(|event| event.event == "container").unwrap();
     assert_eq!(container.data["container"], "web-web-1");
+    let api = json!(restock::http::openapi());
+    let payloads = &api["components"]["schemas"]["ServerEvent"]["x-payloads"];
+    for event in &events {
+        let mut data = event.data.clone();
+        if event.event == "job" {
+            // A job has no such keys; every event but the result has them.
+            let (at, job) = (data["at"].take(), data["job"].take());
+            assert!(at.is_string() && job == data["id"], "{data}");
+            data.as_object_mut().unwrap().retain(|key, _| key != "at" && key != "job");
+        }
+        assert_eq!(mismatch(&api, &payloads[&event.event], &data), None, "{}", event.event);
+    }
     let result = &events.last().unwrap().data;
     assert_eq!((&result["updated"], &result["outcome"]), (&json!(true), &json!("updated")));
     assert!(

@@ -5,6 +5,7 @@ mod client;
 mod docker;
 mod engine;
 mod restock;
+mod shapes;
 mod stream;
 mod things;
 mod verbs;
@@ -17,6 +18,7 @@ pub use client::Reply;
 pub use docker::Docker;
 pub use engine::{Engine, Fault};
 pub use restock::{Options, Service};
+pub use shapes::mismatch;
 pub use stream::Event;
 pub use things::{Life, image_id};
 
