@@ -36,6 +36,7 @@ const FILES: &[File] = files! {
     "main.js": SCRIPT,
     "dom.js": SCRIPT,
     "api.js": SCRIPT,
+    "text.js": SCRIPT,
     "words.js": SCRIPT,
     "live.js": SCRIPT,
     "apps.js": SCRIPT,

@@ -26,9 +26,10 @@ fn a_person_logs_in_updates_sees_a_failure_taken_back_and_goes_back() {
     let mut case = Case::on(World::of(Kind::Containerd), "web");
     case.write(
         "manifest.json",
-        &json!({"name": "web", "display_name": "Demo web", "version": "1", "description": "A web server to look at"})
+        &json!({"name": "web", "display_name": "Demo web", "version": "1", "description": "A web server to look at", "icon": "icon.svg"})
             .to_string(),
     );
+    case.write("icon.svg", &std::fs::read_to_string(crate::world::project().join("apps/photos/icon.svg")).unwrap());
     let broken = case.apps().join("broken");
     std::fs::create_dir(&broken).unwrap();
     std::fs::write(broken.join("compose.yaml"), "services: {web: {image: [}}").unwrap();
@@ -50,6 +51,8 @@ fn a_person_logs_in_updates_sees_a_failure_taken_back_and_goes_back() {
     browser.click("Log in");
     browser.sees("Demo web");
     browser.sees("Broken");
+    let drawn = "return document.querySelector('img.icon')?.naturalWidth > 0 && !!document.querySelector('span.icon')";
+    browser.until("the icon, and a letter for the app without one", drawn);
 
     // A newer image is seen, the update has a bar, and what runs then is told.
     case.publish("web", "2", "late");
@@ -59,11 +62,16 @@ fn a_person_logs_in_updates_sees_a_failure_taken_back_and_goes_back() {
     browser.click("Demo web");
     browser.sees("Services");
     browser.sees("Update available");
+    // The version is the one that runs, and there is nothing to go back to.
+    browser.sees("Version 1");
+    let off = "return [...document.querySelectorAll('button')].find((it) => it.textContent === 'Roll back').disabled";
+    assert_eq!(browser.run(off), true);
     look(&browser, "app");
     browser.begin("Update");
     browser.picture("updating");
     browser.sees("1 → 2");
     browser.sees("Up to date");
+    browser.sees("Version 2");
     case.assert_runs("web", "2");
 
     // A failing one explains itself.
@@ -83,14 +91,14 @@ fn a_person_logs_in_updates_sees_a_failure_taken_back_and_goes_back() {
     case.assert_runs("web", "1");
 
     browser.run("const select = document.getElementById('policy'); select.value = 'registry'; select.dispatchEvent(new Event('change'))");
-    browser.sees("Holds now: registry, said by setting.");
+    browser.sees("Now: registry, set here.");
 
     browser.click("Images");
     browser.sees("Running containers by the image");
     browser.sees("/demo/web");
     look(&browser, "images");
     browser.click("Activity");
-    browser.sees("Went back");
+    browser.sees("Rolled back");
     look(&browser, "activity");
     browser.click("Schedule");
     browser.sees("30 4 * * *");
@@ -190,4 +198,45 @@ fn nothing_there_and_hundreds_of_apps_are_shown_as_well() {
     browser.until("the last app", last);
     browser.run("const search = document.querySelector('input[type=search]'); search.value = 'app-499'; search.dispatchEvent(new Event('input'))");
     assert_eq!(browser.run("return document.querySelectorAll('ul.cards > li:not([hidden])').length"), 1);
+}
+
+/// What the page says of a check of which the half fails, of a list that fails after one that did not, and of no page.
+#[test]
+fn a_check_counts_what_failed_and_a_list_that_fails_leaves_the_last_look() {
+    let mut case = Case::on(World::of(Kind::Classic), "web");
+    case.serve();
+    let browser = Browser::start();
+    browser.open(&case.url("/#/apps/web"));
+    browser.sees("Nothing here");
+    // The service's answers are replaced, so that no registry and no engine has to fail.
+    let fake = "const one = (await (await fetch('/api/apps')).json())[0]; const fetched = window.fetch; window.answer = null; \
+                const body = (value, status) => new Response(JSON.stringify(value), {status}); \
+                const apps = ['a', 'b', 'c'].map((name) => ({...one, name, manifest: null, icon: null})); \
+                window.fetch = async (path, options) => { \
+                  if (path === '/api/apps') { while (!window.answer) await new Promise((go) => setTimeout(go, 20)); \
+                    return window.answer === 200 ? body(apps, 200) : body({detail: 'no engine', code: 'engine_unreachable'}, 503); } \
+                  const status = /^\\/api\\/apps\\/(.)\\/status/.exec(path)?.[1]; \
+                  return status === 'a' ? body({status: 'outdated', services: []}, 200) \
+                    : status === 'b' ? body({status: 'error', services: []}, 200) \
+                    : status === 'c' ? body({detail: 'no engine'}, 503) : fetched(path, options); }; \
+                location.hash = '#/'; return true";
+    browser.run(&format!("return (async () => {{ {fake} }})()"));
+    browser.sees("Loading the apps");
+    let off = "return [...document.querySelectorAll('.bar button')].map((it) => it.textContent + it.disabled).join()";
+    assert_eq!(browser.run(off), "Check alltrue,Update alltrue");
+    browser.run("window.answer = 200");
+    browser.sees("3 apps");
+    browser.run("const look = new MutationObserver(() => window.told = document.getElementById('say').innerText || window.told); \
+                 look.observe(document.getElementById('say'), {childList: true}); window.answer = 200");
+    browser.click("Check all");
+    browser.until("the sum", "return window.told?.includes('1 with updates, 2 could not be checked.')");
+    browser.run("window.answer = 503");
+    browser.click("Check all");
+    browser.sees("this is how they were");
+    assert_eq!(browser.run("return document.querySelectorAll('ul.cards.stale > li').length"), 3);
+    browser.picture("stale");
+    assert_eq!(browser.barriers(), [""; 0]);
+    browser.run("window.answer = 200");
+    browser.click("Try again");
+    browser.until("the list as it is", "return document.querySelectorAll('ul.cards:not(.stale) > li').length === 3");
 }

@@ -1,8 +1,9 @@
 // What happened.
 import { api } from "/assets/api.js";
-import { fill, h, problem } from "/assets/dom.js";
+import { failing, fill, h, problem } from "/assets/dom.js";
 import * as live from "/assets/live.js";
-import { ago, change, kind, outcome, time } from "/assets/words.js";
+import { ago, sentence, time } from "/assets/text.js";
+import { change, kind, outcome } from "/assets/words.js";
 
 /** One finished job. */
 export function entry(job, named = true) {
@@ -17,8 +18,9 @@ export function entry(job, named = true) {
         job.by && ` by ${job.by}`,
         job.result?.duration_ms !== undefined && `, ${(job.result.duration_ms / 1000).toFixed(1)} s`),
       about.length > 0 && h("p", null, about.join("; ")),
-      job.error && h("p", null, job.error.message),
-      (more.length > 0 || job.error?.stderr) && h("details", null, h("summary", null, "More"), more.map((text) => h("p", null, text)),
+      job.error && h("p", null, sentence(job.error.message)),
+      (more.length > 0 || job.error?.stderr || job.error?.containers?.length > 0) && h("details", null, h("summary", null, "More"), more.map((text) => h("p", null, sentence(text))),
+        failing(job.error?.containers),
         job.error?.stderr && h("pre", null, job.error.stderr))),
     h("div", { class: "chips" }, outcome(job))));
 }

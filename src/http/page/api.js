@@ -1,9 +1,10 @@
 // The public API, and nothing else.
+import { sentence } from "/assets/text.js";
 
 /** A failed request, with the fields of the problem document. */
 export class Problem extends Error {
   constructor(body, status) {
-    super(body.detail ?? body.title ?? `The service answered ${status}.`);
+    super(sentence(body.detail ?? body.title) || `The service answered ${status}.`);
     Object.assign(this, { detail: this.message }, body, { status });
   }
 }
@@ -64,7 +65,7 @@ export const api = {
   /** Starts a job: `update`, `rollback`, `up` or `down`. */
   start: (name, verb) => begin(of(name, `/${verb}`)),
   preview: (name) => call("POST", of(name, "/update?dry_run=true")),
-  historyOf: (name) => call("GET", of(name, "/history?limit=10")),
+  historyOf: (name, limit) => call("GET", of(name, `/history?limit=${limit}`)),
   history: (before) => call("GET", `/api/history?limit=30${before ? `&before=${before}` : ""}`),
   jobs: () => call("GET", "/api/jobs"),
   cancel: (job) => call("DELETE", `/api/jobs/${job}`),

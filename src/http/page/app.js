@@ -1,12 +1,18 @@
 // One app: what runs, what there is, and what can be done.
 import { api } from "/assets/api.js";
-import { ask, chip, fill, h, problem, say, table } from "/assets/dom.js";
+import { ask, chip, failing, fill, h, icon, problem, say, table } from "/assets/dom.js";
 import { entry } from "/assets/activity.js";
 import * as live from "/assets/live.js";
-import { change, freshness, held, outcome, short, state, time } from "/assets/words.js";
+import { sentence, short, time } from "/assets/text.js";
+import { change, freshness, held, outcome, setAside, standing, state } from "/assets/words.js";
 
-const POLICIES = [["", "As its file and labels say"], ["registry", "When the registry has a newer image"],
+const POLICIES = [["", "Default (from Compose file)"], ["registry", "When the registry has a newer image"],
   ["local", "When the image on this machine is newer"], ["disabled", "Never"]];
+
+/** Who decided about a policy, where that is not the page itself. */
+const SOURCES = { setting: "set here", "x-restock": "from x-restock in the Compose file" };
+/** How many past jobs are looked through for one to roll back, and how many of them are shown. */
+const LOOKED = 50, SHOWN = 10;
 
 export function show(main, name) {
   const place = h("div", null, h("p", { class: "loading" }, `Loading ${name}…`));
@@ -15,6 +21,7 @@ export function show(main, name) {
   fill(main, h("p", null, h("a", { href: "#/" }, "← All apps")), place);
   let app = null;
   let status = null;
+  let past = null;
 
   async function load() {
     try {
@@ -41,18 +48,37 @@ export function show(main, name) {
 
   function head() {
     const busy = Boolean(live.running("app", name)) || app.state === "broken";
-    const button = (text, verb, cls) => h("button", { type: "button", class: cls ?? "", disabled: busy, onclick: () => act(verb) }, text);
+    const button = (text, verb, { main = false, off = false } = {}) => h("button", { type: "button", class: main ? "main" : "", disabled: busy || off, onclick: () => act(verb) }, text);
+    const now = standing(status) ?? app.status;
+    const version = runningVersion();
     const runs = app.state === "running" || app.state === "partial";
     fill(parts.head, h("div", { class: "bar" },
+      icon(app, app.manifest?.display_name ?? name),
       h("div", { class: "grow" }, h("h1", null, app.manifest?.display_name ?? name),
         app.manifest?.description && h("p", { class: "lead" }, app.manifest.description),
-        h("div", { class: "chips" }, state(app), freshness(status?.status ?? app.status),
-          app.manifest?.version && chip(`Version ${app.manifest.version}`))),
+        h("div", { class: "chips" }, state(app), app.state !== "broken" && freshness(now), version && chip(`Version ${version}`))),
       h("div", { class: "actions" },
         h("button", { type: "button", disabled: busy, onclick: () => look(true) }, "Check"),
-        button("Update", "update", "main"), button("Roll back", "rollback"),
+        button("Update", "update", { main: now === "outdated" }), button("Roll back", "rollback", { off: !canGoBack() }),
         button(runs ? "Stop" : "Start", runs ? "down" : "up"))),
-    app.error && h("div", { class: "notice bad" }, h("h3", null, "Something is wrong with this app"), h("p", null, app.error)));
+    app.error && h("div", { class: "notice bad" }, h("h3", null, "Something is wrong with this app"), h("p", null, sentence(app.error))));
+  }
+
+  /** The version that runs: the one of its main service, or of all. The manifest's is only what the store had. */
+  function runningVersion() {
+    const main = app.services.find((service) => service.service === name) ?? app.services.find((service) => service.service === app.project);
+    const versions = new Set(app.services.map((service) => service.version).filter(Boolean));
+    const runs = app.services.some((service) => service.containers.length > 0);
+    return main?.version ?? (versions.size === 1 ? [...versions][0] : runs ? null : app.manifest?.version);
+  }
+
+  /** Whether the last update brought something that still runs; older updates than those that are known count as one. */
+  function canGoBack() {
+    if (!past) return false;
+    const last = past.find((job) => job.outcome === "updated" && job.result?.services.length > 0);
+    if (!last) return past.length === LOOKED;
+    const images = new Map(app.services.map((service) => [service.service, service.containers.map((container) => container.image_id)]));
+    return last.result.services.some((service) => (images.get(service.service) ?? []).some((image) => ![service.from].flat().includes(image)));
   }
 
   function progress() {
@@ -71,9 +97,9 @@ export function show(main, name) {
         [service.service, source(service.source)],
         h("span", { class: "mono" }, service.image),
         service.version ?? h("span", { class: "mono" }, short(found?.local_digest ?? service.containers[0]?.image_id)),
-        [outdated ? h("span", { class: "mono" }, short(found.remote_digest)) : "–", found && [" ", freshness(found.status)],
-          found?.message && h("div", { class: "lead" }, found.message), found?.held_back && h("div", { class: "lead" }, held(found.held_back)),
-          outdated && found.held_back?.reason !== "skipped" && h("div", null, h("button", { type: "button", class: "quiet", onclick: () => skip(service.service) }, "Skip this one"))],
+        [outdated ? h("span", { class: "mono" }, short(found.remote_digest)) : "–", found && [" ", freshness(standing({ status: found.status, services: [found] }))],
+          found?.message && h("div", { class: "lead" }, sentence(found.message)), found?.held_back && h("div", { class: "lead" }, held(found.held_back)),
+          outdated && !setAside(found) && h("div", null, h("button", { type: "button", class: "quiet", onclick: () => skip(service.service) }, "Skip this one"))],
         [`${up} of ${service.containers.length} running`, health && `, ${health}`],
       ];
     });
@@ -104,22 +130,24 @@ export function show(main, name) {
       } }, POLICIES.map(([value, text]) => h("option", { value }, text)));
       select.value = now.source === "setting" ? now.auto_update : "";
       const wrong = now.services.filter((service) => service.error);
-      fill(parts.policy, h("h2", null, "By itself"),
+      fill(parts.policy, h("h2", null, "Automatic updates"),
         h("div", { class: "card" }, h("p", null, h("label", { for: "policy" }, "Update this app on schedule: "), select),
-          h("p", { class: "lead" }, now.auto_update ? `Holds now: ${now.auto_update}, said by ${now.source}.` : "No policy holds for the whole app: a schedule leaves alone what nothing marks."),
-          wrong.map((service) => h("p", { class: "notice bad" }, `${service.service}: ${service.error}`)),
+          h("p", { class: "lead" }, now.auto_update ? `Now: ${now.auto_update}, ${SOURCES[now.source] ?? `from the label ${now.source}`}.` : "Not updated automatically."),
+          wrong.map((service) => h("p", { class: "notice bad" }, `${service.service}: ${sentence(service.error)}`)),
           skips.skipped.length > 0 && h("p", null, `Skipped: ${skips.skipped.map((skip) => `${skip.service} ${short(skip.digest)}`).join(", ")} `,
             h("button", { type: "button", onclick: async () => { await api.endSkip(name).catch((error) => say(error.message)); load(); } }, "Skip no longer"))));
     } catch (error) {
-      fill(parts.policy, h("h2", null, "By itself"), problem(error));
+      fill(parts.policy, h("h2", null, "Automatic updates"), problem(error));
     }
   }
 
   async function history() {
     try {
-      const jobs = await api.historyOf(name);
-      fill(parts.failure, failure(jobs.find((job) => job.kind !== "check")));
-      fill(parts.history, h("h2", null, "What happened"),
+      past = await api.historyOf(name, LOOKED);
+      const jobs = past.slice(0, SHOWN);
+      head();
+      fill(parts.failure, failure(past.find((job) => job.kind !== "check")));
+      fill(parts.history, h("h2", null, "History"),
         jobs.length ? h("ul", { class: "cards" }, jobs.map((job) => entry(job, false))) : h("p", { class: "lead" }, "Nothing yet."));
       fill(parts.logs, h("h2", null, "Logs"), h("button", { type: "button", onclick: logs }, "Show the last lines"));
     } catch (error) {
@@ -135,16 +163,17 @@ export function show(main, name) {
     const runs = app.services.flatMap((service) => service.containers.map((container) => `${container.name} (${service.version ?? short(container.image_id)}, ${container.state})`));
     return h("div", { class: `notice ${back ? "warn" : "bad"}` },
       h("h3", null, back ? "The last update did not work and was taken back" : "The last job failed"),
-      h("p", null, last.error.message), last.error.hint && h("p", null, last.error.hint),
+      h("p", null, sentence(last.error.message)), last.error.hint && h("p", null, sentence(last.error.hint)),
       tried.length > 0 && h("p", null, `Tried: ${tried.map(change).join("; ")}.`),
       runs.length > 0 && h("p", null, `Runs now: ${runs.join(", ")}.`),
+      failing(last.error.containers),
       last.error.stderr && h("details", null, h("summary", null, "What the command said"), h("pre", null, last.error.stderr)));
   }
 
   async function logs() {
     try {
       const text = await api.logs(name);
-      fill(parts.logs, h("h2", null, "Logs"), h("button", { type: "button", onclick: logs }, "Show them anew"),
+      fill(parts.logs, h("h2", null, "Logs"), h("button", { type: "button", onclick: logs }, "Refresh"),
         h("pre", { tabIndex: 0, role: "region", "aria-label": "Logs" }, text || "The containers have printed nothing."));
     } catch (error) {
       say(error.message);

@@ -1,23 +1,28 @@
 // The apps at a glance.
 import { api } from "/assets/api.js";
-import { ask, chip, fill, h, problem, say } from "/assets/dom.js";
+import { ask, chip, fill, h, icon, problem, say } from "/assets/dom.js";
 import * as live from "/assets/live.js";
-import { freshness, state } from "/assets/words.js";
+import { sentence } from "/assets/text.js";
+import { freshness, standing, state } from "/assets/words.js";
 
 /** How many registries are asked at once by "Check all"; the service shares answers between apps. */
 const AT_ONCE = 4;
 
+const title = (app) => app.manifest?.display_name ?? app.name;
+
 export function show(main) {
   const search = h("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter the apps by name", class: "grow", oninput: filter });
   const lead = h("p", { class: "lead", role: "status" });
-  const checkAll = h("button", { type: "button", onclick: check }, "Check all");
-  const updateAll = h("button", { type: "button", class: "main", onclick: update }, "Update all");
+  const checkAll = h("button", { type: "button", disabled: true, onclick: check }, "Check all");
+  const updateAll = h("button", { type: "button", class: "main", disabled: true, onclick: update }, "Update all");
   const list = h("ul", { class: "cards" });
   const place = h("div", null, h("p", { class: "loading" }, "Loading the apps…"));
   fill(main, h("div", { class: "bar" }, h("div", { class: "grow" }, h("h1", null, "Apps"), lead), checkAll, updateAll),
     h("div", { class: "bar" }, search), place);
 
   const rows = new Map();
+  /** Apps of which the last check found that everything newer is held back. */
+  const held = new Set();
   let apps = [];
   let again = null;
 
@@ -27,8 +32,11 @@ export function show(main) {
       apps = await api.apps();
     } catch (error) {
       if (error.status === 401) return;
-      fill(place, problem(error, "The apps cannot be shown"), h("p", null, h("button", { type: "button", onclick: load }, "Try again")));
-      fill(lead);
+      // What was seen last stays, greyed.
+      list.classList.add("stale");
+      fill(place, problem(error, apps.length ? "The apps cannot be looked at; this is how they were" : "The apps cannot be shown"),
+        h("p", null, h("button", { type: "button", onclick: load }, "Try again")), apps.length > 0 && list);
+      if (!apps.length) fill(lead);
       again = setTimeout(load, 5000);
       return;
     }
@@ -39,7 +47,8 @@ export function show(main) {
       for (const [name, row] of rows) if (!apps.some((app) => app.name === name)) { row.item.remove(); rows.delete(name); }
       apps.forEach(draw);
       list.append(...apps.map((app) => rows.get(app.name).item));
-      if (!list.isConnected) fill(place, list);
+      list.classList.remove("stale");
+      if (place.firstChild !== list) fill(place, list);
     }
     count();
     filter();
@@ -52,18 +61,19 @@ export function show(main) {
       rows.set(app.name, row);
     }
     row.app = app;
-    const title = app.manifest?.display_name ?? app.name;
-    const about = app.error ?? app.manifest?.description ?? app.services.map((service) => service.image).join(", ");
+    if (app.status === "outdated" && held.has(app.name)) app.status = "held";
+    const named = title(app);
+    const about = (app.error && sentence(app.error)) ?? app.manifest?.description ?? app.services.map((service) => service.image).join(", ");
     const job = live.running("app", app.name);
     const busy = Boolean(job);
-    fill(row.item, h("article", { class: "card row" },
-      h("div", null, h("h2", null, h("a", { href: `#/app/${encodeURIComponent(app.name)}` }, title)),
+    fill(row.item, h("article", { class: "card row pictured" }, icon(app, named),
+      h("div", null, h("h2", null, h("a", { href: `#/app/${encodeURIComponent(app.name)}` }, named)),
         h("p", { class: "about", title: about }, about),
         h("div", { class: "chips" }, state(app), app.state !== "broken" && freshness(app.status),
-          app.auto_update && app.auto_update !== "disabled" && chip(`Updates by itself (${app.auto_update})`))),
+          app.auto_update && app.auto_update !== "disabled" && chip(`Automatic updates (${app.auto_update})`))),
       h("div", { class: "actions" },
-        h("button", { type: "button", disabled: busy || app.state === "broken", "aria-label": `Check ${title}`, onclick: (event) => checkOne(app, event.currentTarget) }, "Check"),
-        h("button", { type: "button", class: app.status === "outdated" ? "main" : "", disabled: busy || app.state === "broken", "aria-label": `Update ${title}`, onclick: () => start(app) }, "Update")),
+        h("button", { type: "button", disabled: busy || app.state === "broken", "aria-label": `Check ${named}`, onclick: (event) => checkOne(app, event.currentTarget) }, "Check"),
+        h("button", { type: "button", class: app.status === "outdated" ? "main" : "", disabled: busy || app.state === "broken", "aria-label": `Update ${named}`, onclick: () => start(app) }, "Update")),
       row.job));
     progress(app.name);
   }
@@ -96,29 +106,33 @@ export function show(main) {
   }
 
   async function start(app) {
-    try { await api.start(app.name, "update"); } catch (error) { say(`${app.name}: ${error.message}`); }
+    try { await api.start(app.name, "update"); } catch (error) { say(`${title(app)}: ${error.message}`); }
   }
 
   async function checkOne(app, button) {
     if (button) button.disabled = true;
     try {
-      const found = await api.status(app.name, true);
-      app.status = found.status;
+      app.status = standing(await api.status(app.name, true));
+      if (app.status === "held") held.add(app.name); else held.delete(app.name);
     } catch (error) {
-      say(`${app.name}: ${error.message}`);
+      app.status = "error";
+      if (button) say(`${title(app)}: ${error.message}`);
     }
     draw(app);
     count();
+    return app.status;
   }
 
   async function check() {
     checkAll.disabled = true;
     const waiting = apps.filter((app) => app.state !== "broken");
-    const work = async () => { while (waiting.length) await checkOne(waiting.shift()); };
+    const found = [];
+    const work = async () => { while (waiting.length) found.push(await checkOne(waiting.shift())); };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
-    checkAll.disabled = false;
-    const outdated = apps.filter((app) => app.status === "outdated").length;
-    say(outdated ? `${outdated} with updates.` : "Everything is up to date.");
+    const number = (status) => found.filter((one) => one === status).length;
+    const parts = [number("outdated") && `${number("outdated")} with updates`, number("error") && `${number("error")} could not be checked`].filter(Boolean);
+    say(parts.length ? `${parts.join(", ")}.` : "Everything is up to date.");
+    await load();
   }
 
   async function update() {

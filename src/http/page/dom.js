@@ -1,4 +1,5 @@
 // Elements from data. Text only ever becomes text: nothing that an app or an image says is read as markup.
+import { sentence } from "/assets/text.js";
 
 /** Makes an element; `props` are properties, `on…` listeners, or attributes where a name has a dash or is `role` or `for`. */
 export function h(tag, props, ...children) {
@@ -51,9 +52,29 @@ export function ask(question, detail, yes) {
   });
 }
 
+/** An app's own picture, or a tile with its first letter. */
+export function icon(app, title) {
+  const tile = () => h("span", { class: "icon", "aria-hidden": "true" }, [...title][0]?.toUpperCase() ?? "?");
+  if (!app.icon) return tile();
+  const image = h("img", { class: "icon", src: app.icon, alt: "", width: 40, height: 40, loading: "lazy" });
+  image.addEventListener("error", () => image.replaceWith(tile()));
+  return image;
+}
+
 /** A problem of the API, with its hint and what a command said. */
 export function problem(error, title) {
-  return h("div", { class: "notice bad" }, title && h("h3", null, title), h("p", null, error.detail ?? error.message),
-    error.hint && h("p", null, error.hint),
+  return h("div", { class: "notice bad" }, title && h("h3", null, title), h("p", null, sentence(error.detail ?? error.message)),
+    error.hint && h("p", null, sentence(error.hint)),
     error.stderr && h("details", null, h("summary", null, "What the command said"), h("pre", null, error.stderr)));
+}
+
+/** Failing containers as they were before they were taken back: how they ended and what they said last. */
+export function failing(containers) {
+  return (containers ?? []).map((one) => {
+    const facts = [one.state, one.exit_code !== null && one.state !== "running" && `exit code ${one.exit_code}`,
+      one.oom_killed && "killed for lack of memory", one.health && one.health !== "none" && one.health];
+    return h("div", null, h("p", null, h("strong", null, one.service), ` (${one.container}): ${facts.filter(Boolean).join(", ")}`),
+      one.health_output && h("pre", { "aria-label": `Healthcheck of ${one.service}` }, one.health_output.trim()),
+      one.log?.length > 0 && h("pre", { tabIndex: 0, role: "region", "aria-label": `Last lines of ${one.service}` }, one.log.join("\n")));
+  });
 }

@@ -2,7 +2,8 @@
 import { api } from "/assets/api.js";
 import { fill, h, problem, say, table } from "/assets/dom.js";
 import * as live from "/assets/live.js";
-import { freshness, short } from "/assets/words.js";
+import { short } from "/assets/text.js";
+import { freshness } from "/assets/words.js";
 
 export function show(main) {
   const place = h("div", null, h("p", { class: "loading" }, "Loading the images…"));
@@ -18,16 +19,21 @@ export function show(main) {
     }
   }
 
+  /** Of an image that a digest pins there is nothing newer to know. */
+  const followed = (found, status) => (found.image.includes("@") ? "skipped" : status);
+  /** What the registry is not known to have is shown like any other digest that is not known. */
+  const digest = (value) => short(value === "unknown" ? null : value);
+
   function group(found) {
     const busy = live.running("group", found.image);
     const rows = found.containers.map((container) => [
-      container.container_name, h("span", { class: "mono" }, short(container.local_digest)), freshness(container.status),
-      h("label", null, h("input", { type: "checkbox", checked: container.auto_update, "aria-label": `Update ${container.container_name} by itself`,
-        onchange: (event) => toggle(container, event.target) }), " by itself"),
+      container.container_name, h("span", { class: "mono" }, digest(container.local_digest)), freshness(followed(found, container.status)),
+      h("label", null, h("input", { type: "checkbox", checked: container.auto_update, "aria-label": `Update ${container.container_name} automatically`,
+        onchange: (event) => toggle(container, event.target) }), " automatic"),
     ]);
     return h("li", null, h("article", { class: "card row" },
-      h("div", null, h("h2", { class: "mono" }, found.image), h("div", { class: "chips" }, freshness(found.status), h("span", { class: "lead" }, `Registry: ${short(found.remote_digest)}`))),
-      h("div", { class: "actions" }, h("button", { type: "button", disabled: Boolean(busy), class: found.status === "uptodate" ? "" : "main", "aria-label": `Update ${found.image}`, onclick: () => update(found) }, "Update")),
+      h("div", null, h("h2", { class: "mono" }, found.image), h("div", { class: "chips" }, freshness(followed(found, found.status)), h("span", { class: "lead" }, `Registry: ${digest(found.remote_digest)}`))),
+      h("div", { class: "actions" }, h("button", { type: "button", disabled: Boolean(busy), class: ["outdated", "partial"].includes(followed(found, found.status)) ? "main" : "", "aria-label": `Update ${found.image}`, onclick: () => update(found) }, "Update")),
       busy && live.bar(busy),
       h("details", { class: "layers" }, h("summary", null, `${rows.length} ${rows.length === 1 ? "container" : "containers"}`),
         table(["Container", "Running", "Status", "Updates"], rows))));

@@ -3,7 +3,7 @@ import * as activity from "/assets/activity.js";
 import { api, onLoggedOut } from "/assets/api.js";
 import * as app from "/assets/app.js";
 import * as apps from "/assets/apps.js";
-import { fill, say } from "/assets/dom.js";
+import { fill, h, say } from "/assets/dom.js";
 import * as images from "/assets/images.js";
 import * as live from "/assets/live.js";
 import * as login from "/assets/login.js";
@@ -28,8 +28,14 @@ function route(focus = true) {
     if (own === part || (own === "" && part === "app")) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
   document.title = part === "app" ? `${name} – Restock` : "Restock";
-  leave = (part === "app" && name ? app.show(main, name) : (PARTS[part] ?? apps).show(main)) ?? (() => {});
+  const shown = part === "app" && name ? app.show(main, name) : name === undefined && PARTS[part] ? PARTS[part].show(main) : nothing();
+  leave = shown ?? (() => {});
   if (focus) main.focus();
+}
+
+function nothing() {
+  fill(main, h("div", { class: "empty" }, h("h1", null, "Nothing here"), h("p", null, `This page has no ${location.hash}.`),
+    h("p", null, h("a", { href: "#/" }, "All apps"))));
 }
 
 function enter() {

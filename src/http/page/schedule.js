@@ -2,10 +2,11 @@
 import { api } from "/assets/api.js";
 import { chip, fill, h, problem, say, table } from "/assets/dom.js";
 import * as live from "/assets/live.js";
+import { sentence } from "/assets/text.js";
 import { held } from "/assets/words.js";
 
 const TONES = { true: "good", pending: "warn", failed: "bad", "rolled back": "warn" };
-const WORDS = { true: "Updated", false: "Nothing done", pending: "Would update", failed: "Failed", "rolled back": "Rolled back" };
+const WORDS = { true: "Updated", false: "No change", pending: "Would update", failed: "Failed", "rolled back": "Rolled back" };
 
 /** A time as the schedule's own clock shows it, with the zone; in the browser's zone where it does not know the other. */
 function when(at, timeZone) {
@@ -22,14 +23,14 @@ export function show(main) {
   const running = h("div");
   fill(main, h("div", { class: "bar" }, h("div", { class: "grow" }, h("h1", null, "Schedule"),
     h("p", { class: "lead" }, "A pass looks at everything that a policy marks, and updates what has a newer image.")),
-    h("button", { type: "button", onclick: preview }, "What would it do?"), h("button", { type: "button", class: "main", onclick: pass }, "Run a pass now")),
+    h("button", { type: "button", onclick: preview }, "What would it do?"), h("button", { type: "button", class: "main", onclick: pass }, "Run now")),
   running, place, report);
 
   async function load() {
     try {
       const now = await api.schedule();
       fill(place, h("div", { class: "card" }, h("dl", { class: "facts" },
-        h("dt", null, "Runs"), h("dd", null, now.schedule ? h("code", null, now.schedule) : "Never by itself; start the service with --schedule."),
+        h("dt", null, "Runs"), h("dd", null, now.schedule ? h("code", null, now.schedule) : "Never; start the service with --schedule."),
         h("dt", null, "Next"), h("dd", null, now.next ? passes(now, now.timezone) : "–"),
         h("dt", null, "Window"), h("dd", null, now.window ?? "Always", " ", chip(now.open ? "Open" : "Closed", now.open ? "good" : "")),
         h("dt", null, "Time zone"), h("dd", null, now.timezone))),
@@ -43,7 +44,7 @@ export function show(main) {
   function tell(found, title) {
     const rows = found.reports.map((one) => [one.Unit ?? one.SystemdUnit, h("span", { class: "mono" }, one.ImageName),
       [chip(WORDS[one.Updated] ?? one.Updated, TONES[one.Updated]), one.HeldBack && h("div", { class: "lead" }, held(one.HeldBack))]]);
-    fill(report, h("h2", null, title), found.errors.map((error) => h("p", { class: "notice bad" }, error)),
+    fill(report, h("h2", null, title), found.errors.map((error) => h("p", { class: "notice bad" }, sentence(error))),
       rows.length ? table(["What", "Image", "Result"], rows) : h("p", { class: "lead" }, "No policy marks anything that runs. Open an app and choose when it is updated."));
   }
 

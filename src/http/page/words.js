@@ -1,10 +1,11 @@
 // The API's words, as people read them, and the tone that goes with each.
 import { chip } from "/assets/dom.js";
+import { short, time } from "/assets/text.js";
 
 const FRESHNESS = {
-  updated: ["Up to date", "good"], outdated: ["Update available", "warn"], skipped: ["Not followed", ""],
-  processing: ["Updating", ""], preparing: ["Starting", ""], error: ["Unknown", "bad"],
-  uptodate: ["Up to date", "good"], partial: ["Partly outdated", "warn"], unknown: ["Unknown", ""],
+  updated: ["Up to date", "good"], outdated: ["Update available", "warn"], skipped: ["Not followed", ""], held: ["Update held back", ""],
+  processing: ["Updating", ""], preparing: ["Starting", ""], error: ["Check failed", "bad"],
+  uptodate: ["Up to date", "good"], partial: ["Partly outdated", "warn"], unknown: ["Not known", ""],
 };
 const STATES = {
   running: ["Running", "good"], partial: ["Partly running", "warn"], stopped: ["Stopped", ""], absent: ["Not created", ""], broken: ["Broken", "bad"],
@@ -13,7 +14,7 @@ const OUTCOMES = {
   updated: ["Updated", "good"], unchanged: ["Nothing new", ""], pulled: ["Pulled", ""], pending: ["Would update", "warn"],
   rolled_back: ["Rolled back", "warn"], failed: ["Failed", "bad"], cancelled: ["Cancelled", ""], interrupted: ["Interrupted", "warn"], done: ["Done", "good"],
 };
-const KINDS = { update: "Update", rollback: "Roll back", up: "Start", down: "Stop", check: "Preview", auto_update: "Auto-update", container_update: "Container update", image_change: "Image changed through Docker's routes" };
+const KINDS = { update: "Update", rollback: "Roll back", up: "Start", down: "Stop", check: "Preview", auto_update: "Automatic update", container_update: "Container update", image_change: "Image changed through Docker's routes" };
 const STEPS = {
   resolve: "Reading the Compose file", snapshot: "Looking at the containers", pull: "Pulling images", plan: "Comparing",
   hooks_before: "Running the owner's commands", hooks_after: "Running the owner's commands",
@@ -32,7 +33,7 @@ export function state(app) {
   return app.health === "starting" ? chip(`${text}, not healthy yet`, "warn") : chip(text, tone);
 }
 /** A rollback that was asked for ends well with the same word as an update that was taken back. */
-export const outcome = (job) => (job.kind === "rollback" && job.outcome === "rolled_back" ? chip("Went back", "good") : said(OUTCOMES, job.outcome));
+export const outcome = (job) => (job.kind === "rollback" && job.outcome === "rolled_back" ? chip("Rolled back", "good") : said(OUTCOMES, job.outcome));
 export const kind = (key) => KINDS[key] ?? key;
 export const step = (key) => STEPS[key] ?? key;
 
@@ -42,22 +43,18 @@ export function held(hold) {
   return `Held back: ${HELD[hold.reason] ?? hold.reason}${until}.`;
 }
 
-export const short = (id) => (id ? String(id).replace(/^sha256:/, "").slice(0, 12) : "–");
-export const time = (at) => new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+/** Images that nobody should be asked to apply: they failed here, or somebody skipped them or went back from them. */
+export const setAside = (service) => ["failed", "setup", "rolled_back", "skipped"].includes(service.held_back?.reason);
+
+/** How an app stands with its updates: `held` where everything newer is set aside. */
+export function standing(status) {
+  const outdated = (status?.services ?? []).filter((service) => service.status === "outdated");
+  return outdated.length > 0 && outdated.every(setAside) ? "held" : status?.status;
+}
 
 /** `1.2 → 1.3` where images have version labels, else short IDs. */
 export function change(service) {
   const from = [service.from].flat().map(short).join(" + ");
   const named = service.version_from && service.version_to && service.version_from !== service.version_to;
   return `${service.service}: ${named ? `${service.version_from} → ${service.version_to}` : `${from} → ${short(service.to)}`}`;
-}
-
-/** How long ago, for a glance; the exact time is in the title. */
-export function ago(at) {
-  const seconds = (Date.now() - new Date(at)) / 1000;
-  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-  for (const [unit, length] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
-    if (seconds >= length) return relative.format(-Math.floor(seconds / length), unit);
-  }
-  return "just now";
 }
