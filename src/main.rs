@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use restock::cli::Cli;
 
 /// One worker: Restock waits for engines, registries and children; what computes or blocks has threads of its own. A
@@ -11,7 +10,7 @@ use restock::cli::Cli;
 const WORKERS: usize = 1;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     match runtime {
         Ok(runtime) => {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::output::{failed, json, note, print, say, table};
-use super::words::{time, word};
+use super::output::{failed, json, print, say};
+use super::table::Table;
+use super::words::{freshness, time, word};
 use crate::domain::container::Health;
 use crate::domain::policy::Policy;
 use crate::error::Error;
@@ -32,23 +33,21 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
         Ok(schedule) => schedule,
         Err(error) => return failed(&error, as_json),
     };
-    let mut rows = table(&["APP", "STATE", "SERVICES", "STATUS", "AUTO-UPDATE", "NEXT"]);
+    let mut rows = Table::new(["APP", "STATE", "SERVICES", "STATUS", "AUTO-UPDATE", "NEXT"]);
     for app in &apps {
-        rows.add_row([
+        rows.row([
             app.name.to_string(),
             state(app),
             services(app),
-            app.status.map_or_else(|| "-".into(), |status| word(&status)),
+            app.status.map_or("-", freshness).to_owned(),
             app.auto_update.map_or_else(|| "-".into(), |policy| policy.to_string()),
             next(&schedule, app).map_or_else(|| "-".into(), time),
         ]);
-    }
-    print(&rows);
-    for app in &apps {
         if let Some(error) = &app.error {
-            note(format_args!("{}: {error}", app.name));
+            rows.about(error);
         }
     }
+    print(&rows);
     ExitCode::SUCCESS
 }
 

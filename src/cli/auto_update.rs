@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exit;
-use super::output::{failed, json, note, print, say, table, tell};
+use super::output::{failed, json, note, print, say, tell};
 use super::progress::Voice;
+use super::table::Table;
 use super::watch::{to_end, watch};
 use super::words::{time, word};
 use super::{AutoUpdateArgs, PolicyArgs};
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::policy::Policy;
-use crate::domain::report::{PassReport, Report, Updated};
+use crate::domain::report::{PassReport, Updated};
 use crate::usecases::Restock;
 use crate::usecases::auto_update::{PassOptions, Scope};
 use crate::usecases::policies::AppPolicy;
@@ -71,21 +72,19 @@ fn show(report: &PassReport) {
         say("no policy marks anything; `restock policy APP registry` marks an app");
         return;
     }
-    let mut rows = table(&["UNIT", "CONTAINER", "IMAGE", "POLICY", "UPDATED"]);
+    let mut rows = Table::new(["UNIT", "CONTAINER", "IMAGE", "POLICY", "UPDATED"]);
     for report in &report.reports {
         let container = format!("{} ({})", report.container_id.get(..12).unwrap_or_default(), report.container_name);
         let unit = report.unit.name().to_owned();
-        rows.add_row([unit, container, report.image_name.clone(), report.policy.to_string(), updated(report)]);
+        rows.row([unit, container, report.image_name.clone(), report.policy.to_string(), word(&report.updated)]);
+        if let Some(held) = &report.held_back {
+            rows.about(&why(held));
+        }
     }
     print(&rows);
     for error in &report.errors {
         note(format_args!("error: {error}"));
     }
-}
-
-fn updated(report: &Report) -> String {
-    let word = word(&report.updated);
-    report.held_back.as_ref().map_or(word.clone(), |held| format!("{word} ({})", why(held)))
 }
 
 /// Why something waits, in a few words.
@@ -120,13 +119,13 @@ pub async fn policy(restock: &Arc<Restock>, args: &PolicyArgs, as_json: bool) ->
 
 fn show_policy(app: &str, policy: &AppPolicy) {
     let text = |policy: Option<Policy>| policy.map_or_else(|| "-".into(), |policy| policy.to_string());
-    let mut rows = table(&["APP", "SERVICE", "POLICY", "SAID BY"]);
+    let mut rows = Table::new(["APP", "SERVICE", "POLICY", "SAID BY"]);
     let said = |source: &Option<_>| source.as_ref().map_or_else(|| "-".into(), word);
     if policy.services.is_empty() {
-        rows.add_row([app.to_owned(), "-".into(), text(policy.auto_update), said(&policy.source)]);
+        rows.row([app.to_owned(), "-".into(), text(policy.auto_update), said(&policy.source)]);
     }
     for service in &policy.services {
-        rows.add_row([app.to_owned(), service.service.to_string(), text(service.auto_update), said(&service.source)]);
+        rows.row([app.to_owned(), service.service.to_string(), text(service.auto_update), said(&service.source)]);
     }
     print(&rows);
     for service in &policy.services {

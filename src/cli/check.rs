@@ -3,17 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use comfy_table::Table;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::CheckArgs;
 use super::apps::{names, none_there};
 use super::exit;
-use super::output::{self, failed, print, table, tell};
-use super::words::word;
+use super::output::{self, failed, print, tell};
+use super::progress::Voice;
+use super::table::Table;
+use super::words::freshness;
 use crate::domain::freshness::Status;
-use crate::domain::image::{Digest, short};
 use crate::error::Error;
 use crate::usecases::Restock;
 use crate::usecases::check_app::AppStatus;
@@ -33,11 +33,14 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
     }
     restock.freshness.learn_insecure(&restock.engine).await;
     let concurrency = restock.limits.concurrency.max(1);
+    let counter = &Voice::new(as_json).counter(names.len());
     let checks = names.into_iter().map(|name| async move {
         let status = restock.check_app(&name, Ask::Force).await;
+        counter.one_more();
         (name, status)
     });
     let mut checked: Vec<_> = futures_util::stream::iter(checks).buffer_unordered(concurrency).collect().await;
+    counter.clear();
     checked.sort_by(|(a, _), (b, _)| a.cmp(b));
     if as_json {
         output::json(&checked.iter().map(value).collect::<Vec<_>>());
@@ -78,20 +81,14 @@ fn value((name, status): &Checked) -> Value {
 }
 
 fn rows(checked: &[Checked]) -> Table {
-    let mut rows = table(&["APP", "SERVICE", "STATUS", "RUNNING", "AVAILABLE", "IMAGE", ""]);
-    let digest =
-        |digest: &Option<Digest>| digest.as_ref().map_or_else(|| "-".to_owned(), |digest| short(digest.as_str()));
+    let mut rows = Table::new(["APP", "SERVICE", "STATUS", "IMAGE"]);
     for status in checked.iter().filter_map(|(_, status)| status.as_ref().ok()) {
         for service in &status.services {
-            rows.add_row([
-                status.app.to_string(),
-                service.service.to_string(),
-                word(&service.finding.status),
-                digest(&service.finding.local_digest),
-                digest(&service.finding.remote_digest),
-                service.image.clone(),
-                service.finding.message.clone().unwrap_or_default(),
-            ]);
+            let found = freshness(service.finding.status).to_owned();
+            rows.row([status.app.to_string(), service.service.to_string(), found, service.image.clone()]);
+            if let Some(message) = &service.finding.message {
+                rows.about(message);
+            }
         }
     }
     rows

@@ -1,22 +1,18 @@
 //! The help texts, as people see them. They are a contract: a change is to be seen in a review.
 
-use clap::CommandFactory;
-
-use super::Cli;
+use super::definition;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/help.txt");
 /// Set, it writes the golden file anew.
 const UPDATE: &str = "RESTOCK_UPDATE_GOLDEN";
 
-/// The help of the program and, without the options that all have in common, of each command.
+/// The help of the program and of each command.
 fn help() -> String {
-    let mut cli = Cli::command().term_width(100);
-    cli.build();
+    let mut cli = definition().term_width(100);
     let mut text = format!("$ restock --help\n{}", cli.render_help());
     for command in cli.get_subcommands_mut() {
         let name = command.get_name().to_owned();
-        let own = command.render_help().to_string();
-        let own = own.split("\nCommon options:").next().unwrap_or_default();
+        let own = command.render_help();
         text += &format!("\n$ restock {name} --help\n{own}");
     }
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::HistoryArgs;
-use super::output::{failed, json, print, say, table};
-use super::words::{time, word};
+use super::output::{failed, json, print, say};
+use super::table::Table;
+use super::words::{outcome, time};
 use crate::adapters::store::HistoryFilter;
 use crate::domain::job::{Job, Outcome};
 use crate::usecases::Restock;
@@ -37,22 +38,20 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
         say("nothing was done yet");
         return ExitCode::SUCCESS;
     }
-    let mut rows = table(&["STARTED", "TARGET", "KIND", "OUTCOME", "CHANGES", ""]);
+    let mut rows = Table::new(["STARTED", "TARGET", "KIND", "OUTCOME", "CHANGES"]);
     for job in &jobs {
-        let outcome = job.outcome.map(|outcome| word(&outcome)).unwrap_or_default();
+        let target = job.target.name().to_owned();
+        let ended = job.outcome.map_or("-", outcome).to_owned();
         let finished =
             job.result.as_ref().is_some_and(|result| result.outcome == Outcome::Interrupted && result.updated);
-        let outcome = if finished { format!("{outcome}, updated") } else { outcome };
-        let error = job.error.as_ref().map(|error| error.message.clone());
-        let by = job.by.as_ref().map(|by| format!("by {by}"));
-        rows.add_row([
-            time(job.started_at),
-            job.target.name().to_owned(),
-            job.kind.to_string(),
-            outcome,
-            changes(job),
-            error.or(by).unwrap_or_default(),
-        ]);
+        let ended = if finished { format!("{ended}, updated") } else { ended };
+        rows.row([time(job.started_at), target, job.kind.to_string(), ended, changes(job)]);
+        if let Some(error) = &job.error {
+            rows.about(&error.message);
+        }
+        if let Some(by) = &job.by {
+            rows.about(&format!("by {by}"));
+        }
     }
     print(&rows);
     ExitCode::SUCCESS
@@ -60,5 +59,5 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
 
 fn changes(job: &Job) -> String {
     let services = job.result.iter().flat_map(|result| &result.services);
-    services.map(|change| format!("{} {}", change.service, change.from_to())).collect::<Vec<_>>().join("\n")
+    services.map(|change| format!("{} {}", change.service, change.from_to())).collect::<Vec<_>>().join(", ")
 }

@@ -13,6 +13,7 @@ mod progress;
 mod serve;
 mod signals;
 mod start;
+mod table;
 mod update;
 mod watch;
 mod words;
@@ -20,7 +21,8 @@ mod words;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use jiff::Timestamp;
 
 use crate::config::{CommonOptions, ServeOptions, Settings};
@@ -41,37 +43,57 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "Every option is also a variable (--health-timeout is RESTOCK_HEALTH_TIMEOUT) and a key of the file \
-                          that --config names. Flags win over variables, variables over the file.\n\
-                          Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 rolled back.";
+                          that --config names, else of /etc/restock/restock.yaml. Flags win over variables, variables over the file.\n\
+                          Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 rolled back; 10 updates are available (`check \
+                          --exit-code`).";
 
 /// How long a command waits at its end for people to be told.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the service: REST API and events
+    /// Run the service: REST API, page and schedule
+    #[command(after_help = "Example:\n  restock serve --apps /srv/apps --schedule '30 4 * * *'")]
     Serve(ServeOptions),
     /// List the apps with state and freshness
+    #[command(after_help = "Example:\n  restock apps --json")]
     Apps,
     /// Ask the registries for newer images; pulls nothing, changes nothing
+    #[command(after_help = "Example:\n  restock check --exit-code web db")]
     Check(CheckArgs),
     /// Update apps, prove them, and take back what does not work
+    #[command(
+        override_usage = "restock update [OPTIONS] <APP>...\n       restock update [OPTIONS] --all",
+        after_help = "Examples:\n  restock update web db\n  restock update --all --dry-run"
+    )]
     Update(UpdateArgs),
     /// Go back to the images that ran before the last update
+    #[command(after_help = "Example:\n  restock rollback web")]
     Rollback {
         /// The app
         app: String,
     },
     /// Run one pass over everything that a policy marks
+    #[command(after_help = "Example:\n  restock auto-update --dry-run")]
     AutoUpdate(AutoUpdateArgs),
     /// Show or set the policy of an app
+    #[command(after_help = "Example:\n  restock policy web registry")]
     Policy(PolicyArgs),
     /// Show who is told what happens by itself, and try it
+    #[command(after_help = "Example:\n  restock notify --test")]
     Notify(NotifyArgs),
     /// Show what was done, when, and with what outcome
+    #[command(after_help = "Example:\n  restock history web --limit 5")]
     History(HistoryArgs),
     /// Print the API's description (OpenAPI 3.1)
+    #[command(after_help = "Example:\n  restock openapi >restock.json")]
     Openapi,
+    /// Print a script that completes commands in a shell
+    #[command(after_help = "Example:\n  restock completions bash >/etc/bash_completion.d/restock")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Write manual pages and completions, as a package has them
     #[command(hide = true)]
     PackageFiles {
@@ -179,12 +201,40 @@ struct HistoryArgs {
     since: Option<Timestamp>,
 }
 
+/// Below the help of each command, which has its own options only.
+const GLOBAL: &str = "Options of every command: restock --help";
+
+/// The definition of the command line, where help shows the options of every command once: with the program itself.
+fn definition() -> clap::Command {
+    let mut cli = Cli::command();
+    // Gives commands the options of every command.
+    cli.build();
+    cli.mut_subcommands(|command| {
+        let example = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
+        let command = command.after_help(format!("{example}{GLOBAL}"));
+        command.mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg })
+    })
+}
+
 impl Cli {
+    /// The command that the arguments of the process ask for; ends the process where they are wrong or ask for help.
+    pub fn of_process() -> Self {
+        let mut cli = definition();
+        let matches = cli.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut cli).exit())
+    }
+
     /// Runs the command to its end.
     pub async fn run(self) -> ExitCode {
         match &self.command {
             Command::Serve(options) => return serve::serve(&self.common, options).await,
             Command::PackageFiles { root } => return package_files::write(root),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(*shell, &mut Self::command(), "restock", &mut script);
+                output::say(String::from_utf8_lossy(&script).trim_end());
+                return ExitCode::SUCCESS;
+            }
             Command::Openapi => {
                 output::json(&crate::http::openapi());
                 return ExitCode::SUCCESS;
@@ -196,12 +246,15 @@ impl Cli {
             Err(mistakes) => return output::usage(&mistakes),
         };
         start::log(&settings, self.common.log.is_none());
+        settings.columns.into_iter().for_each(table::limit_to);
         let restock = match start::restock(&settings).await {
             Ok(restock) => restock,
             Err(error) => return output::failed(&error, self.json),
         };
         let code = match &self.command {
-            Command::Serve(_) | Command::Openapi | Command::PackageFiles { .. } => ExitCode::FAILURE,
+            Command::Serve(_) | Command::Openapi | Command::Completions { .. } | Command::PackageFiles { .. } => {
+                ExitCode::FAILURE
+            }
             Command::Apps => apps::apps(&restock, self.json).await,
             Command::Check(args) => check::check(&restock, args, self.json).await,
             Command::Update(args) => update::update(&restock, args, self.json).await,
@@ -224,7 +277,6 @@ mod help_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_tree_is_sound() {

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::output::{failed, json, note, print, table};
+use super::output::{failed, json, note, print};
+use super::table::Table;
 use crate::usecases::Restock;
 
 /// Shows the receivers, or sends each a message.
@@ -27,10 +28,10 @@ pub async fn notify(restock: &Restock, test: bool, as_json: bool) -> ExitCode {
         json(&receivers);
         return ExitCode::SUCCESS;
     }
-    let mut rows = table(&["RECEIVER", "TYPE", "EVENTS", "WAITING"]);
+    let mut rows = Table::new(["RECEIVER", "TYPE", "EVENTS", "WAITING"]);
     for view in receivers {
         let events: Vec<_> = view.events.iter().map(ToString::to_string).collect();
-        rows.add_row([view.receiver, view.kind.to_owned(), events.join(", "), view.waiting.to_string()]);
+        rows.row([view.receiver, view.kind.to_owned(), events.join(", "), view.waiting.to_string()]);
     }
     print(&rows);
     ExitCode::SUCCESS
@@ -42,10 +43,13 @@ async fn send(restock: &Restock, as_json: bool) -> ExitCode {
     if as_json {
         json(&tested);
     } else {
-        let mut rows = table(&["RECEIVER", "TYPE", "DELIVERED", ""]);
+        let mut rows = Table::new(["RECEIVER", "TYPE", "DELIVERED"]);
         for tested in tested {
             let delivered = if tested.delivered { "yes" } else { "no" };
-            rows.add_row([tested.receiver, tested.kind.into(), delivered.into(), tested.error.unwrap_or_default()]);
+            rows.row([tested.receiver, tested.kind.into(), delivered.into()]);
+            if let Some(error) = &tested.error {
+                rows.about(error);
+            }
         }
         print(&rows);
     }

@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::exit;
+use super::table::Table;
 use super::words::word;
 use crate::domain::container::Health;
 use crate::domain::evidence::FailedContainer;
@@ -35,23 +35,9 @@ pub fn json(value: &impl Serialize) {
     }
 }
 
-/// Columns below which a table is not squeezed into the terminal: a letter a line helps nobody.
-const NARROWEST: u16 = 20;
-
-/// A table without lines, as wide as the terminal.
-pub fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
-    // Some terminals do not know their width, and say 0.
-    if table.width().is_some_and(|width| width < NARROWEST) {
-        table.set_content_arrangement(ContentArrangement::Disabled);
-    }
-    table
-}
-
 /// Prints a table on standard output.
 pub fn print(table: &Table) {
-    table.lines().for_each(|line| say(line.trim_end()));
+    table.lines().iter().for_each(say);
 }
 
 /// Tells every mistake in the configuration.
@@ -154,13 +140,5 @@ mod tests {
             "hint: look",
         ];
         assert_eq!(lines(&Problem::from(&error), None), expected);
-    }
-
-    #[test]
-    fn a_table_has_no_lines_around_it() {
-        let mut rows = table(&["APP", "STATE"]);
-        rows.add_row(["photos", "running"]).add_row(["web", "stopped"]);
-        let lines: Vec<_> = rows.lines().map(|line| line.trim_end().to_owned()).collect();
-        assert_eq!(lines, [" APP     STATE", " photos  running", " web     stopped"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -9,13 +10,15 @@ use serde_json::Value;
 
 use super::output;
 use super::words::doing;
-use crate::domain::job::{JobId, Step};
+use crate::domain::job::{JobId, Kind, Step};
 use crate::usecases::events::Event;
 
 /// While nothing is counted.
 const SPINNER: &str = "{prefix:>16!} {spinner} {wide_msg}";
 /// From the first layer with a size on.
 const BAR: &str = "{prefix:>16!} {spinner} {bar:24} {bytes:>10}/{total_bytes:<10} {wide_msg}";
+/// While things are asked about.
+const COUNT: &str = "{spinner} {pos} of {len} asked";
 const TICK: Duration = Duration::from_millis(120);
 
 /// Speaks on standard error, without tearing the bars there. Cheap to clone.
@@ -40,10 +43,47 @@ impl Voice {
         }
     }
 
+    /// Counts what is done of `all` things that are asked about.
+    pub fn counter(&self, all: usize) -> Counter {
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new(all as u64).with_style(style(COUNT)));
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        Counter { voice: self.clone(), bar, all, done: AtomicUsize::new(0) }
+    }
+
     /// Tells how the work goes.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             self.say(text);
+        }
+    }
+}
+
+/// Counts on a terminal in one line, elsewhere in a line each; of a single thing there is nothing to count.
+pub struct Counter {
+    voice: Voice,
+    bar: Option<ProgressBar>,
+    all: usize,
+    done: AtomicUsize,
+}
+
+impl Counter {
+    /// Tells that one more is done.
+    pub fn one_more(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        match &self.bar {
+            Some(bar) => bar.set_position(done as u64),
+            None if self.all > 1 => self.voice.note(&format!("{done} of {} asked", self.all)),
+            None => {}
+        }
+    }
+
+    /// Takes what is left from the terminal.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }
@@ -59,6 +99,8 @@ struct Shown {
     name: String,
     bar: Option<ProgressBar>,
     layers: HashMap<String, (u64, u64)>,
+    /// It changes nothing, and its answer says all: its steps are worth no lines.
+    only_looks: bool,
 }
 
 impl Screen {
@@ -89,8 +131,11 @@ impl Screen {
             "result" => {
                 let text = format!("{}: {}", shown.name, text(&event.data, "outcome"));
                 // The bar goes first, so that the line takes its place.
-                self.jobs.remove(job);
-                self.voice.note(&text);
+                let only_looks = self.jobs.remove(job).is_some_and(|shown| shown.only_looks);
+                // A failure is told once, with its reason, by the command itself.
+                if !only_looks && event.data["error"].is_null() {
+                    self.voice.note(&text);
+                }
             }
             _ => {}
         }
@@ -105,7 +150,8 @@ impl Screen {
             bar.enable_steady_tick(TICK);
             bar
         });
-        self.jobs.insert(job.clone(), Shown { name, bar, layers: HashMap::new() });
+        let only_looks = serde_json::from_value::<Kind>(data["kind"].clone()).is_ok_and(Kind::only_looks);
+        self.jobs.insert(job.clone(), Shown { name, bar, layers: HashMap::new(), only_looks });
     }
 
     /// Takes what is left from the terminal.
@@ -134,6 +180,7 @@ impl Shown {
     fn line(&self, voice: &Voice, text: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),
+            None if self.only_looks => {}
             None => voice.note(&format!("{}: {text}", self.name)),
         }
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::job::Step;
+use crate::domain::freshness::Status;
+use crate::domain::job::{Outcome, Step};
 
 /// The word of an enumeration, as the API writes it.
 pub fn word(value: &impl serde::Serialize) -> String {
@@ -44,7 +45,34 @@ pub fn doing(step: Step) -> &'static str {
     }
 }
 
-/// A time in the system's zone, with that zone's abbreviation.
+/// An image's freshness, as the page says it; JSON has the words of Portainer's API.
+pub fn freshness(status: Status) -> &'static str {
+    match status {
+        Status::Updated => "up to date",
+        Status::Outdated => "update available",
+        Status::Skipped => "not followed",
+        Status::Processing => "updating",
+        Status::Preparing => "starting",
+        Status::Error => "check failed",
+    }
+}
+
+/// How a job ended, as the page says it.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Updated => "updated",
+        Outcome::Unchanged => "nothing new",
+        Outcome::Pulled => "pulled",
+        Outcome::Pending => "would update",
+        Outcome::RolledBack => "rolled back",
+        Outcome::Failed => "failed",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Interrupted => "interrupted",
+        Outcome::Done => "done",
+    }
+}
+
+/// A time of the system's zone, which is named.
 pub fn time(at: Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }

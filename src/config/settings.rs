@@ -60,6 +60,8 @@ pub struct Settings {
     pub window: Option<Window>,
     /// Who is told what happens by itself.
     pub notify: Vec<Receiver>,
+    /// How wide lines may be where standard output is no terminal: the variable `COLUMNS`.
+    pub columns: Option<usize>,
     child_environment: Environment,
 }
 
@@ -87,6 +89,7 @@ impl Settings {
             apps: sources.path("apps").or_else(|| std::path::absolute("apps").ok()).unwrap_or_default(),
             data: sources.path("data").or_else(|| default_data(sources)).unwrap_or_default(),
             child_environment: sources.env.for_children(&docker_host),
+            columns: sources.env.get("COLUMNS").and_then(|columns| columns.to_str()?.parse().ok()),
             docker_host,
             dbus: bus(sources),
             log: sources.parse("log", log_filter).unwrap_or_else(|| "info".into()),

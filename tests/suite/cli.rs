@@ -121,7 +121,7 @@ async fn people_who_use_no_terminal_get_plain_lines() {
     for said in [updated, run(&world, &["apps"]).await, run(&world, &["history"]).await] {
         assert!(!said.out.contains('\x1b') && !said.err.contains('\x1b'), "{}{}", said.out, said.err);
     }
-    assert!(run(&world, &["update", "web"]).await.out.contains("unchanged"));
+    assert!(run(&world, &["update", "web"]).await.out.contains("nothing new"));
 }
 
 #[tokio::test]
@@ -252,4 +252,36 @@ async fn what_is_not_there_is_told_once_and_without_a_table() {
     assert_eq!(check.err.lines().next(), Some("error: no such app: nosuch"), "{}", check.err);
     let notify = run(&world, &["--json", "notify"]).await;
     assert_eq!((notify.code, notify.json()), (0, serde_json::json!([])));
+}
+
+#[tokio::test]
+async fn tables_have_the_pages_words_and_are_no_wider_than_asked() {
+    let world = World::with_web();
+    let long = format!("registry.test/{}:1", "deep/".repeat(30) + "web");
+    world.app("deep").service("web", &long).absent();
+    let narrow = |args: &'static [&str]| {
+        let mut command = command(&world, args);
+        command.env("COLUMNS", "60");
+        async move { String::from_utf8(command.output().await.unwrap().stdout).unwrap() }
+    };
+    run(&world, &["update", "web"]).await;
+    for args in [&["check"][..], &["apps"], &["history"]] {
+        let table = narrow(args).await;
+        assert!(table.lines().count() > 1 && table.lines().all(|line| line.chars().count() <= 60), "{table}");
+    }
+    let checked = run(&world, &["check"]).await;
+    assert!(checked.err.contains("2 of 2 asked"), "{}", checked.err);
+    assert!(checked.out.contains(&long), "{}", checked.out);
+    assert!(narrow(&["history"]).await.contains("nothing new"));
+}
+
+#[tokio::test]
+async fn a_failure_is_told_once() {
+    let world = World::with_web();
+    world.docker.on("web", "pull", "fail 1 'denied'");
+    let failed = run(&world, &["update", "web"]).await;
+    assert!(!failed.err.lines().any(|line| line == "web: failed"), "{}", failed.err);
+    assert_eq!(failed.err.matches("error: ").count(), 1, "{}", failed.err);
+    let missing = run(&world, &["update"]).await;
+    assert!(missing.code == 2 && missing.err.contains("--all"), "{}", missing.err);
 }
