@@ -112,7 +112,7 @@ fn the_command_line_shares_history_and_locks_with_the_service() {
     assert_eq!(code, 0, "{said}");
     case.assert_runs("web", "1");
     let (code, said) = run(&["history", &case.app]);
-    assert!(code == 0 && said.contains("rolled_back"), "{said}");
+    assert!(code == 0 && said.contains("rolled back"), "{said}");
     let (code, said) = run(&["update", "nope"]);
     assert!(code == 1 && said.contains("no such app: nope"), "{said}");
     assert_eq!(run(&["update"]).0, 2);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test does not find fails it, with the place")]
 
 mod api;
+mod arrows;
 mod attempt;
 mod cli;
 mod connections;

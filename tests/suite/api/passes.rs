@@ -335,11 +335,23 @@ async fn a_name_that_no_engine_can_parse_is_the_error_of_its_own_container() {
     assert!(errors.len() == 1 && errors[0].as_str().unwrap().contains("me/app:"), "{done}");
 }
 
+/// Lets the engine say that what runs of `references` was pulled: one without a digest was made on this machine.
+fn were_pulled(world: &World, references: &[&str]) {
+    let image = |reference: &&str| {
+        let repository = reference.rsplit_once(':').unwrap().0;
+        let digest = format!("{repository}@{}", image_id("an older index"));
+        json!({"Id": image_id(&format!("{reference} old")), "RepoTags": [reference], "RepoDigests": [digest]})
+    };
+    let images: Vec<_> = references.iter().map(image).collect();
+    world.engine.answer_instead("/images/json", 200, images.into());
+}
+
 #[tokio::test]
 async fn a_check_that_failed_is_known_to_the_next_process() {
     let world = World::new();
     // The discard port, where nothing listens.
     world.app("web").service("web", "127.0.0.1:9/web:1").running();
+    were_pulled(&world, &["127.0.0.1:9/web:1"]);
     let restock = world.restock().await;
     let status = restock.get("/api/apps/web/status?force=true").await.ok();
     assert_eq!(status["status"], "error", "{status}");
@@ -351,8 +363,9 @@ async fn a_check_that_failed_is_known_to_the_next_process() {
 async fn one_registry_that_fails_hides_nothing_in_a_dry_run() {
     let world = World::new();
     let fake = Fake::start(|_| Answer::index()).await;
-    let shop = world.app("shop").service("web", &format!("{}/web:1", fake.name()));
-    shop.service("db", "127.0.0.1:9/db:1").running();
+    let web = format!("{}/web:1", fake.name());
+    world.app("shop").service("web", &web).service("db", "127.0.0.1:9/db:1").running();
+    were_pulled(&world, &[&web, "127.0.0.1:9/db:1"]);
     let restock = world.restock().await;
     let dry = restock.post("/api/apps/shop/update?dry_run=true").await.ok();
     assert_eq!((&dry["outcome"], &dry["services"][0]["service"]), (&json!("pending"), &json!("web")), "{dry}");
