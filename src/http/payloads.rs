@@ -7,7 +7,7 @@ use utoipa::openapi::{Components, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::stream::ServerEvent;
-use crate::views::{ContainerEvent, HookEvent, ProgressEvent, ResyncEvent, StepEvent, WarningEvent};
+use crate::views::{AppsChangedEvent, ContainerEvent, HookEvent, ProgressEvent, ResyncEvent, StepEvent, WarningEvent};
 
 /// The extension of [`ServerEvent`] that names the shape of `data` for each `event`.
 const PAYLOADS: &str = "x-payloads";
@@ -28,6 +28,7 @@ pub fn describe(components: &mut Components) {
     told("container", ContainerEvent::name().into(), ContainerEvent::schema());
     told("hook", HookEvent::name().into(), HookEvent::schema());
     told("warning", WarningEvent::name().into(), WarningEvent::schema());
+    told("apps_changed", AppsChangedEvent::name().into(), AppsChangedEvent::schema());
     told("resync", ResyncEvent::name().into(), ResyncEvent::schema());
     if let Some(RefOr::T(Schema::Object(event))) = components.schemas.get_mut(&*ServerEvent::name()) {
         event.extensions = Some(ExtensionsBuilder::new().add(PAYLOADS, Value::Object(payloads)).build());

@@ -65,6 +65,12 @@ pub struct WarningEvent {
     pub message: String,
 }
 
+/// `apps_changed`: lists of apps may look different; ask for them again.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AppsChangedEvent {
+    pub at: Timestamp,
+}
+
 /// `resync`: too much was missed; ask for the state anew.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ResyncEvent {
