@@ -1,5 +1,7 @@
 //! `/api/jobs`.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -23,7 +25,9 @@ pub async fn list(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response
     let restock = &http.restock;
     let mut jobs = restock.jobs.running();
     let elsewhere = restock.store.running().await.map_err(Error::from)?;
-    jobs.extend(elsewhere.into_iter().filter(|job| restock.jobs.find(&job.id).is_none()));
+    // One that another task has just taken up was in neither list, were it asked for again.
+    let known: BTreeSet<_> = jobs.iter().map(|job| job.id.clone()).collect();
+    jobs.extend(elsewhere.into_iter().filter(|job| !known.contains(&job.id)));
     let filter = HistoryFilter { limit: FINISHED, ..HistoryFilter::default() };
     jobs.extend(restock.store.history(&filter).await.map_err(Error::from)?);
     jobs.sort_by(|a: &Job, b: &Job| b.id.cmp(&a.id));

@@ -70,7 +70,8 @@ impl Default for Waits {
     fn default() -> Self {
         Self {
             engine: Duration::from_secs(60),
-            writes: Duration::from_secs(60),
+            // A container may be stopped meanwhile.
+            writes: Duration::from_secs(15),
             retry: Duration::from_millis(500),
             look: Duration::from_millis(250),
         }

@@ -256,7 +256,9 @@ one_engine! {
                     let running = inspect(&case, &name)["State"]["Running"] == true;
                     let log = case.read_log();
                     let ended = log.lines().rev().take(200).any(|line| line.contains("job finished"));
-                    (running && ended).then_some("begun")
+                    // What has proved itself stays, and waits for its record: before that nothing is removed.
+                    let waits = log.contains("the verdict is not recorded yet");
+                    (running && (ended || waits)).then_some("begun")
                 }),
                 _ => {
                     assert!(reply.status >= 500 && reply.body.contains("the disk is full"), "{pages}: {}", reply.body);
@@ -270,7 +272,7 @@ one_engine! {
             case.serve();
             case.wait_for("every job to be settled", || job_of(&case, &name).is_none().then_some(()));
             assert_eq!(inspect(&case, &name)["State"]["Running"], true, "with {pages} pages, settled");
-            assert_eq!(names(&case), name, "with {pages} pages");
+            case.wait_for("the container alone under its name", || (names(&case) == name).then_some(()));
             case.kill();
             std::fs::write(case.log(), "").unwrap();
         }
