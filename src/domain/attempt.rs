@@ -327,7 +327,8 @@ pub struct ThisRun {
 }
 
 impl ThisRun {
-    pub(in crate::domain) fn did(&self, action: &Action) -> bool {
+    /// Whether an action has been done.
+    pub fn did(&self, action: &Action) -> bool {
         self.done.contains(action)
     }
 }

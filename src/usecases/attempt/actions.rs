@@ -145,7 +145,8 @@ async fn compose(work: &mut Work<'_>, side: Side) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn follow_dependents(work: &mut Work<'_>) {
+/// Makes again, or restarts, containers that share namespaces with one that was replaced or restarted.
+pub(super) async fn follow_dependents(work: &mut Work<'_>) {
     // Those who follow are updated as well, and may need the same images.
     work.locks = None;
     let restock = work.running.restock.clone();

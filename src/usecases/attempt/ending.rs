@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::work::Work;
-use crate::domain::attempt::{Cause, Intent, Obstacle, Refusal, Setback, Stage};
+use crate::domain::attempt::{Cause, Intent, Obstacle, Refusal, Setback, Side, Stage};
 use crate::domain::job::{JobResult, Outcome, ServiceChange};
 use crate::error::{Attempt, Error, Kind};
 
@@ -23,6 +23,14 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
+    /// The verdict of a stage in which one side is proven.
+    pub(super) fn proven(stage: &Stage) -> Self {
+        match stage {
+            Stage::Proven { side: Side::Old, why } => Self::Back(why.clone()),
+            _ => Self::Done,
+        }
+    }
+
     /// The result of the job, or the error that it ends with.
     pub(super) fn report(self, work: &Work<'_>, started: Instant) -> Result<JobResult, Error> {
         match self {
@@ -113,7 +121,7 @@ fn left_as_it_is(work: &Work<'_>, why: &Setback) -> Error {
     let message = format!("the update of `{name}` failed and was left as it is: {}", said(work, why));
     let error = tried(work, Outcome::Failed, Error::new(Kind::Internal, "update_failed", message));
     let hint = match work.attempt.slot() {
-        Some(slot) => format!("the previous container is kept as {}", slot.aside(crate::domain::attempt::Side::Old)),
+        Some(slot) => format!("the previous container is kept as {}", slot.aside(Side::Old)),
         None => "look at the logs of the new version; `restock rollback` brings the previous one back".to_owned(),
     };
     blame(work, why, error.hint(hint))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::actions::perform;
+use super::actions::{follow_dependents, perform};
 use super::classify::{Failure, classify};
 use super::ending::{Verdict, blocked};
 use super::observe::observe;
@@ -44,7 +44,7 @@ pub(crate) async fn run(mut work: Work<'_>) -> Result<JobResult, Error> {
         };
         let failure = match turned {
             Ok(Turn::Again) => continue,
-            Ok(Turn::Closed(verdict)) => return verdict.report(&work, started),
+            Ok(Turn::Closed(verdict)) => return end(work, verdict, started).await,
             Err(Failure::Store(StoreError::Taken { .. })) => return Err(blocked(&work, Obstacle::Taken).await),
             Err(failure) => failure,
         };
@@ -63,11 +63,29 @@ pub(crate) async fn run(mut work: Work<'_>) -> Result<JobResult, Error> {
                 failed = enter(&mut work, stage).await.err().map(Failure::Store);
             }
             Ok(None) => {
-                hold(&work, &setback).await;
-                return Verdict::Failed(setback).report(&work, started);
+                let verdict = match &work.attempt.stage {
+                    Stage::Proven { .. } => {
+                        work.warn(format!("after the {}, cleaning up failed: {}", work.what(), setback.reason));
+                        Verdict::proven(&work.attempt.stage)
+                    }
+                    _ => {
+                        hold(&work, &setback).await;
+                        Verdict::Failed(setback)
+                    }
+                };
+                return end(work, verdict, started).await;
             }
         }
     }
+}
+
+/// Reports an end. Before that, containers follow those whose namespaces they shared: these may have been replaced
+/// however the attempt ended.
+async fn end(mut work: Work<'_>, verdict: Verdict, started: Instant) -> Result<JobResult, Error> {
+    if !work.run.did(&Action::FollowDependents) {
+        follow_dependents(&mut work).await;
+    }
+    verdict.report(&work, started)
 }
 
 async fn turn(work: &mut Work<'_>) -> Result<Turn, Failure> {
@@ -97,10 +115,7 @@ async fn turn(work: &mut Work<'_>) -> Result<Turn, Failure> {
             Ok(Turn::Again)
         }
         Next::Stuck(setback) => Err(Failure::Stuck(setback)),
-        Next::Close => Ok(Turn::Closed(match &work.attempt.stage {
-            Stage::Proven { side: Side::Old, why } => Verdict::Back(why.clone()),
-            _ => Verdict::Done,
-        })),
+        Next::Close => Ok(Turn::Closed(Verdict::proven(&work.attempt.stage))),
     }
 }
 
@@ -112,7 +127,14 @@ async fn act(work: &mut Work<'_>, action: Action, seen: Vec<Seen>) -> Result<(),
     match perform(work, &action, &seen).await {
         Ok(Some((side, id))) => work.record_made(side, id).await?,
         Ok(None) => {}
-        Err(failure) if matches!(work.attempt.stage, Stage::Proven { .. }) => work.could_not_tidy(&action, &failure),
+        Err(failure) if matches!(work.attempt.stage, Stage::Proven { .. }) => {
+            let setback = classify(work, failure).await;
+            // It is waited for, like at any other action: otherwise what is left would stay for ever.
+            if matches!(setback.cause, Cause::Obstacle(_)) {
+                return Err(Failure::Stuck(setback));
+            }
+            work.could_not_tidy(&action, &setback.reason);
+        }
         Err(failure) => return Err(failure),
     }
     work.obstructed = None;

@@ -297,14 +297,19 @@ impl<'a> Work<'a> {
         self.last.as_ref().is_some_and(|(last, then)| last == action && then == seen)
     }
 
-    /// What is left to tidy up never changes the verdict: the owner is told instead.
-    pub(super) fn could_not_tidy(&mut self, action: &Action, failure: &Failure) {
+    /// Warns about an action that tidies up and failed: it never changes the verdict.
+    pub(super) fn could_not_tidy(&mut self, action: &Action, failure: &str) {
         let warning = match (action, self.attempt.slot()) {
             (Action::Remove(side), Some(slot)) => {
                 format!("the container {} could not be removed, remove it by hand: {failure}", slot.aside(*side))
             }
             _ => format!("after the {}, `{}` failed: {failure}", self.what(), action.word()),
         };
+        self.warn(warning);
+    }
+
+    /// Publishes a warning, and keeps it for the answer.
+    pub(super) fn warn(&mut self, warning: String) {
         self.running.warn(&warning);
         self.warnings.push(warning);
     }

@@ -277,3 +277,26 @@ async fn what_protects_an_image_stays_while_it_may_be_needed() {
     assert_eq!(restock.finished(&job).await["outcome"], "updated");
     assert_eq!(kept(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_container_in_the_network_of_one_that_was_replaced_follows_it_also_when_the_update_fails() {
+    for take_back in [true, false] {
+        let world = with_bad_web(Life::Unhealthy);
+        let owner = world.engine.container("web-web-1").unwrap().id;
+        world.engine.things(|things| {
+            things.run("guest", "registry.test/guest:1").host["NetworkMode"] = json!(format!("container:{owner}"));
+        });
+        let old = image_id(&format!("{WEB} old"));
+        if take_back {
+            // The way back fails as well.
+            world.engine.things(|things| things.images.insert(old, Life::Unhealthy));
+        }
+        let restock = world.restock().await;
+        let code = if take_back { "rollback_failed" } else { "update_failed" };
+        restock.post(&format!("/api/apps/web/update?rollback={take_back}")).await.problem(500, code);
+        let owner = world.engine.container("web-web-1").unwrap().id;
+        let guest = world.engine.container("guest").unwrap();
+        assert_eq!(guest.host["NetworkMode"], json!(format!("container:{owner}")), "{code}");
+        assert_eq!(guest.state, "running");
+    }
+}

@@ -184,6 +184,7 @@ impl Container {
         json!({
             "Id": self.id, "Names": [format!("/{}", self.name)], "Image": self.image, "ImageID": self.image_id,
             "State": self.state, "Status": self.status(), "Labels": self.labels(),
+            "HostConfig": {"NetworkMode": self.host["NetworkMode"].as_str().unwrap_or("bridge")},
         })
     }
 
