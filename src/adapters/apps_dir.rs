@@ -14,7 +14,7 @@ pub use files::Fingerprint;
 pub use look::{AppsLook, FoundApp};
 
 use crate::domain::app::AppName;
-use crate::domain::job::Target;
+use crate::domain::host::{AppId, HostName, Subject, Target};
 
 /// The names of a Compose file, in the order in which Compose looks for them.
 const COMPOSE_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -33,6 +33,8 @@ pub enum AppDirError {
 /// One app's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppDir {
+    /// The host that its containers are on.
+    pub host: HostName,
     pub name: AppName,
     /// Absolute, and spelled as the apps directory was: Compose resolves relative mounts against it.
     pub path: PathBuf,
@@ -79,14 +81,15 @@ pub struct Icon {
 /// The directory that holds the apps. Clones share what was last seen in it.
 #[derive(Debug, Clone)]
 pub struct AppsDir {
+    host: HostName,
     root: PathBuf,
     seen: Arc<Mutex<Option<Arc<AppsLook>>>>,
 }
 
 impl AppsDir {
-    /// `root` is absolute; it need not exist yet.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root, seen: Arc::default() }
+    /// The apps of a host. `root` is absolute; it need not exist yet.
+    pub fn new(host: HostName, root: PathBuf) -> Self {
+        Self { host, root, seen: Arc::default() }
     }
 
     /// The directory itself.
@@ -153,14 +156,19 @@ impl AppsDir {
         let compose_file =
             COMPOSE_FILES.iter().map(|file| path.join(file)).find(|file| file.symlink_metadata().is_ok())?;
         let manifest = read_manifest(&path.join("manifest.json"));
-        Some(AppDir { name, path, compose_file, manifest })
+        Some(AppDir { host: self.host.clone(), name, path, compose_file, manifest })
     }
 }
 
 impl AppDir {
     /// The app as what a job works on.
     pub fn target(&self) -> Target {
-        Target::App(self.name.to_string())
+        Target::new(&self.host, Subject::App(self.name.to_string()))
+    }
+
+    /// The app's name with its host.
+    pub fn id(&self) -> AppId {
+        AppId { host: self.host.clone(), name: self.name.clone() }
     }
 
     /// The picture that the manifest names: a file of a known type in the app's own directory, where links count as what
@@ -315,7 +323,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let apps = AppsDir::new(dir.path().join("apps"));
+        let apps = AppsDir::new(HostName::local(), dir.path().join("apps"));
         (dir, apps)
     }
 

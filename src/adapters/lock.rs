@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::domain::host::{HostName, Target};
 use crate::domain::image::ImageReference;
-use crate::domain::job::Target;
 
 /// How often a lock that is taken is tried again: `flock` can wait, but not with a deadline.
 const POLL: Duration = Duration::from_millis(50);
@@ -49,8 +49,9 @@ pub struct JobLock(File);
 pub struct ServeLock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 /// Image references are written to: pulled, or given another meaning by a tag. Ends when dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ImageLocks {
+    host: HostName,
     /// By file name, which is the order in which everybody takes them.
     held: BTreeMap<String, File>,
 }
@@ -76,35 +77,43 @@ impl Locks {
         Ok(self.try_file("serve.lock", File::try_lock)?.map(ServeLock))
     }
 
-    /// Takes the locks of all `references`, and waits at most `deadline` for those that are taken.
+    /// Takes the locks of all `references` on a host, and waits at most `deadline` for those that are taken.
     ///
     /// They are taken in one order, so that two who want several cannot wait for each other.
     ///
     /// # Errors
     /// [`LockError::Busy`] names the first reference that stayed locked; then none is held.
-    pub async fn images(&self, references: &BTreeSet<String>, deadline: Duration) -> Result<ImageLocks, LockError> {
-        self.lock_images(references, deadline, File::try_lock).await
+    pub async fn images(
+        &self,
+        host: &HostName,
+        references: &BTreeSet<String>,
+        deadline: Duration,
+    ) -> Result<ImageLocks, LockError> {
+        self.lock_images(host, references, deadline, File::try_lock).await
     }
 
     /// The same beside others that take them in this way: they exclude those who use what the references mean, and not each
     /// other.
     pub async fn images_shared(
         &self,
+        host: &HostName,
         references: &BTreeSet<String>,
         deadline: Duration,
     ) -> Result<ImageLocks, LockError> {
-        self.lock_images(references, deadline, File::try_lock_shared).await
+        self.lock_images(host, references, deadline, File::try_lock_shared).await
     }
 
     async fn lock_images(
         &self,
+        host: &HostName,
         references: &BTreeSet<String>,
         deadline: Duration,
         lock: fn(&File) -> Result<(), TryLockError>,
     ) -> Result<ImageLocks, LockError> {
         let end = Instant::now() + deadline;
-        let wanted: BTreeMap<_, _> = references.iter().map(|reference| (image_file(reference), reference)).collect();
-        let mut taken = ImageLocks::default();
+        let wanted: BTreeMap<_, _> =
+            references.iter().map(|reference| (image_file(host, reference), reference)).collect();
+        let mut taken = ImageLocks { host: host.clone(), held: BTreeMap::new() };
         for (name, reference) in wanted {
             let file = loop {
                 if let Some(file) = self.try_file(&name, lock)? {
@@ -165,7 +174,7 @@ impl Drop for ImageLocks {
 impl ImageLocks {
     /// Whether all of `references` are locked here.
     pub fn covers(&self, references: &BTreeSet<String>) -> bool {
-        references.iter().all(|reference| self.held.contains_key(&image_file(reference)))
+        references.iter().all(|reference| self.held.contains_key(&image_file(&self.host, reference)))
     }
 }
 
@@ -181,10 +190,10 @@ fn target_file(target: &Target) -> String {
     if plain && name.len() <= MAX_NAME { format!("{kind}-{name}.lock") } else { format!("{kind}-~{}.lock", hash(name)) }
 }
 
-/// References that mean the same image have the same file: `nginx` and `docker.io/library/nginx:latest`.
-fn image_file(reference: &str) -> String {
+/// References that mean the same image on a host have the same file: `nginx` and `docker.io/library/nginx:latest`.
+fn image_file(host: &HostName, reference: &str) -> String {
     let canonical = reference.parse::<ImageReference>().map(|parsed| parsed.canonical());
-    format!("image-{}.lock", hash(&canonical.unwrap_or_else(|_| reference.to_owned())))
+    format!("image-{}.lock", hash(&host.qualify(&canonical.unwrap_or_else(|_| reference.to_owned()))))
 }
 
 /// 16 hexadecimal digits: enough that two names of one machine do not share a lock.
@@ -195,6 +204,7 @@ fn hash(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::host::Subject;
 
     fn locks() -> (tempfile::TempDir, Locks) {
         let dir = tempfile::tempdir().unwrap();
@@ -202,8 +212,20 @@ mod tests {
         (dir, locks)
     }
 
+    #[tokio::test]
+    async fn what_a_tag_means_is_a_fact_of_one_host() {
+        let (_dir, locks) = locks();
+        let images = set(&["nginx"]);
+        let _here = locks.images(&HostName::local(), &images, Duration::ZERO).await.unwrap();
+        let there = locks.images(&"nas".parse().unwrap(), &images, Duration::ZERO).await.unwrap();
+        assert!(there.covers(&images));
+        let _web = locks.try_target(&app("web")).unwrap().unwrap();
+        let web_there = Target::new(&"nas".parse().unwrap(), Subject::App("web".into()));
+        assert!(locks.try_target(&web_there).unwrap().is_some());
+    }
+
     fn app(name: &str) -> Target {
-        Target::App(name.to_owned())
+        Target::local(Subject::App(name.to_owned()))
     }
 
     #[test]
@@ -278,34 +300,39 @@ mod tests {
     #[tokio::test]
     async fn every_spelling_of_a_reference_is_the_same_lock() {
         let (_dir, locks) = locks();
-        let held = locks.images(&set(&["nginx", "docker.io/library/nginx:latest"]), Duration::ZERO).await.unwrap();
+        let held = locks
+            .images(&HostName::local(), &set(&["nginx", "docker.io/library/nginx:latest"]), Duration::ZERO)
+            .await
+            .unwrap();
         assert!(held.covers(&set(&["nginx:latest"])) && !held.covers(&set(&["nginx", "redis"])));
-        let busy = locks.images(&set(&["library/nginx"]), Duration::from_millis(120)).await.unwrap_err();
+        let busy =
+            locks.images(&HostName::local(), &set(&["library/nginx"]), Duration::from_millis(120)).await.unwrap_err();
         assert!(matches!(&busy, LockError::Busy { reference, .. } if reference == "library/nginx"), "{busy}");
         drop(held);
-        locks.images(&set(&["library/nginx"]), Duration::ZERO).await.unwrap();
+        locks.images(&HostName::local(), &set(&["library/nginx"]), Duration::ZERO).await.unwrap();
     }
 
     #[tokio::test]
     async fn those_who_share_exclude_only_those_who_do_not() {
         let (_dir, locks) = locks();
         let a = set(&["a"]);
-        let one = locks.images_shared(&a, Duration::ZERO).await.unwrap();
-        let other = locks.images_shared(&a, Duration::ZERO).await.unwrap();
+        let one = locks.images_shared(&HostName::local(), &a, Duration::ZERO).await.unwrap();
+        let other = locks.images_shared(&HostName::local(), &a, Duration::ZERO).await.unwrap();
         drop(one);
-        assert!(locks.images(&a, Duration::ZERO).await.is_err());
+        assert!(locks.images(&HostName::local(), &a, Duration::ZERO).await.is_err());
         drop(other);
-        let alone = locks.images(&a, Duration::ZERO).await.unwrap();
-        assert!(locks.images_shared(&a, Duration::ZERO).await.is_err());
+        let alone = locks.images(&HostName::local(), &a, Duration::ZERO).await.unwrap();
+        assert!(locks.images_shared(&HostName::local(), &a, Duration::ZERO).await.is_err());
         drop(alone);
     }
 
     #[tokio::test]
     async fn a_lock_that_is_let_go_in_time_is_waited_for() {
         let (_dir, locks) = locks();
-        let held = locks.images(&set(&["a"]), Duration::ZERO).await.unwrap();
+        let held = locks.images(&HostName::local(), &set(&["a"]), Duration::ZERO).await.unwrap();
         let both = set(&["a", "b"]);
-        let mut waiting = std::pin::pin!(locks.images(&both, Duration::from_secs(20)));
+        let here = HostName::local();
+        let mut waiting = std::pin::pin!(locks.images(&here, &both, Duration::from_secs(20)));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         drop(held);
         assert!(waiting.await.unwrap().covers(&both));
@@ -314,9 +341,9 @@ mod tests {
     #[tokio::test]
     async fn who_cannot_have_all_holds_none() {
         let (_dir, locks) = locks();
-        let _other = locks.images(&set(&["b"]), Duration::ZERO).await.unwrap();
-        assert!(locks.images(&set(&["a", "b", "c"]), Duration::ZERO).await.is_err());
-        locks.images(&set(&["a", "c"]), Duration::ZERO).await.unwrap();
+        let _other = locks.images(&HostName::local(), &set(&["b"]), Duration::ZERO).await.unwrap();
+        assert!(locks.images(&HostName::local(), &set(&["a", "b", "c"]), Duration::ZERO).await.is_err());
+        locks.images(&HostName::local(), &set(&["a", "c"]), Duration::ZERO).await.unwrap();
     }
 
     #[test]

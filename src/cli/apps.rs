@@ -13,12 +13,13 @@ use crate::error::Error;
 use crate::usecases::Restock;
 use crate::usecases::auto_update::ScheduleView;
 use crate::usecases::known_projects::Trust;
+use crate::usecases::list_apps::Look;
 use crate::views::AppView;
 
 /// Lists the apps with state and last known freshness.
 pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
     // What is known from before costs no child; nobody would be there to renew it behind the answer.
-    let apps: Vec<AppView> = match restock.seen_apps(Trust::SameFiles).await {
+    let apps: Vec<AppView> = match look(restock).await {
         Ok(look) => look.apps.iter().map(AppView::from).collect(),
         Err(error) => return failed(&error, as_json),
     };
@@ -29,7 +30,7 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
         json(&apps);
         return ExitCode::SUCCESS;
     }
-    let schedule = match restock.schedule().await {
+    let schedule = match restock.service.schedule().await {
         Ok(schedule) => schedule,
         Err(error) => return failed(&error, as_json),
     };
@@ -51,6 +52,10 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+async fn look(restock: &Restock) -> Result<Arc<Look>, Error> {
+    restock.local()?.seen_apps(Trust::SameFiles).await
+}
+
 /// The app's state, with its health where that is bad or not known yet.
 fn state(app: &AppView) -> String {
     match app.health {
@@ -62,7 +67,7 @@ fn state(app: &AppView) -> String {
 /// When a pass can next update the app; never when no policy marks it, or when no service keeps the schedule.
 fn next(schedule: &ScheduleView, app: &AppView) -> Option<jiff::Timestamp> {
     app.auto_update.filter(|policy| *policy != Policy::Disabled)?;
-    let own = schedule.apps.iter().find(|own| own.app == app.name).map(|own| own.applies);
+    let own = schedule.apps.iter().find(|own| own.app == app.name.as_str()).map(|own| own.applies);
     own.or(schedule.applies).filter(|next| *next > jiff::Timestamp::now())
 }
 
@@ -78,7 +83,7 @@ fn services(app: &AppView) -> String {
 /// The apps that are named, each once, or all.
 pub fn names(restock: &Restock, named: &[String]) -> Result<Vec<String>, Error> {
     if named.is_empty() {
-        return Ok(restock.apps.list()?.into_iter().map(|app| app.name.to_string()).collect());
+        return Ok(restock.local()?.apps.list()?.into_iter().map(|app| app.name.to_string()).collect());
     }
     let mut seen = BTreeSet::new();
     Ok(named.iter().filter(|name| seen.insert(name.as_str())).cloned().collect())
@@ -88,8 +93,8 @@ pub fn names(restock: &Restock, named: &[String]) -> Result<Vec<String>, Error> 
 pub fn none_there(restock: &Restock, as_json: bool) -> ExitCode {
     if as_json {
         json(&[(); 0]);
-    } else {
-        say(format_args!("no apps in {}", restock.apps.root().display()));
+    } else if let Ok(host) = restock.local() {
+        say(format_args!("no apps in {}", host.apps.root().display()));
     }
     ExitCode::SUCCESS
 }

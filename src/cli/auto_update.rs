@@ -14,6 +14,7 @@ use super::{AutoUpdateArgs, PolicyArgs};
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::policy::Policy;
 use crate::domain::report::{PassReport, Updated};
+use crate::error::Error;
 use crate::usecases::Restock;
 use crate::usecases::auto_update::{PassOptions, Scope};
 use crate::usecases::policies::AppPolicy;
@@ -47,15 +48,15 @@ pub async fn auto_update(restock: &Arc<Restock>, args: &AutoUpdateArgs, as_json:
 }
 
 async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs, voice: &Voice) -> Result<PassReport, Problem> {
-    restock.freshness.learn_insecure(&restock.engine).await;
+    restock.learn_insecure().await;
+    let host = restock.local()?;
     if args.dry_run {
-        return Ok(restock.dry_pass(&Scope::Everything).await?);
+        return Ok(host.dry_pass(&Scope::Everything).await?);
     }
     let options = PassOptions { rollback: args.rollback, scope: Scope::Everything };
     let job = loop {
         let began = Arc::new(AtomicBool::new(false));
-        let job =
-            to_end(restock, "auto-update", voice, || restock.start_any_pass(options.clone(), began.clone())).await?;
+        let job = to_end(restock, "auto-update", voice, || host.start_any_pass(options.clone(), began.clone())).await?;
         // A pass of another process may have been asked to do something else.
         if began.load(Ordering::Acquire) {
             break job;
@@ -105,16 +106,20 @@ fn why(held: &HeldBack) -> String {
 
 /// Shows an app's policy, or sets it.
 pub async fn policy(restock: &Arc<Restock>, args: &PolicyArgs, as_json: bool) -> ExitCode {
-    let policy = match &args.policy {
-        None => restock.policy(&args.app).await,
-        Some(wanted) => restock.set_policy(&args.app, wanted.policy()).await,
-    };
-    match policy {
+    match found_policy(restock, args).await {
         Ok(policy) if as_json => json(&policy),
         Ok(policy) => show_policy(&args.app, &policy),
         Err(error) => return failed(&error, as_json),
     }
     ExitCode::SUCCESS
+}
+
+async fn found_policy(restock: &Restock, args: &PolicyArgs) -> Result<AppPolicy, Error> {
+    let (host, name) = restock.named(&args.app)?;
+    match &args.policy {
+        None => host.policy(name).await,
+        Some(wanted) => host.set_policy(name, wanted.policy()).await,
+    }
 }
 
 fn show_policy(app: &str, policy: &AppPolicy) {

@@ -31,11 +31,11 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
     if names.is_empty() {
         return none_there(restock, as_json);
     }
-    restock.freshness.learn_insecure(&restock.engine).await;
-    let concurrency = restock.limits.concurrency.max(1);
+    restock.learn_insecure().await;
+    let concurrency = restock.service.limits.concurrency.max(1);
     let counter = &Voice::new(as_json).counter(names.len());
     let checks = names.into_iter().map(|name| async move {
-        let status = restock.check_app(&name, Ask::Force).await;
+        let status = check_one(restock, &name).await;
         counter.one_more();
         (name, status)
     });
@@ -56,6 +56,11 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
         }
     }
     ExitCode::from(code(&checked, args.exit_code))
+}
+
+async fn check_one(restock: &Restock, name: &str) -> Result<AppStatus, Error> {
+    let (host, name) = restock.named(name)?;
+    host.check_app(name, Ask::Force).await
 }
 
 fn code(checked: &[Checked], tell_available: bool) -> u8 {

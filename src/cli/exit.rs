@@ -45,7 +45,8 @@ fn worst(codes: impl Iterator<Item = u8>) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::job::{JobId, Kind, State, Target};
+    use crate::domain::host::{Subject, Target};
+    use crate::domain::job::{JobId, Kind, State};
     use crate::error::Kind as ErrorKind;
 
     fn job(outcome: Outcome, failed: bool) -> Job {
@@ -54,7 +55,7 @@ mod tests {
         Job {
             id: JobId::new(ulid::Ulid::nil()),
             kind: Kind::Update,
-            target: Target::App("web".into()),
+            target: Target::local(Subject::App("web".into())),
             state: State::Finished,
             step: None,
             outcome: Some(outcome),

@@ -21,7 +21,7 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
         outcome: args.outcome,
         since: args.since,
     };
-    let jobs = match restock.store.history(&filter).await {
+    let jobs = match restock.service.store.history(&filter).await {
         Ok(jobs) => jobs,
         Err(error) => return failed(&error.into(), as_json),
     };
@@ -30,9 +30,9 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
         return ExitCode::SUCCESS;
     }
     if let (Some(app), true) = (&args.app, jobs.is_empty())
-        && let Err(error) = restock.apps.find(app)
+        && let Err(error) = restock.find_app(app)
     {
-        return failed(&error.into(), as_json);
+        return failed(&error, as_json);
     }
     if jobs.is_empty() {
         say("nothing was done yet");

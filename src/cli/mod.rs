@@ -265,7 +265,7 @@ impl Cli {
             Command::History(args) => history::history(&restock, args, self.json).await,
         };
         if matches!(self.command, Command::Update(_) | Command::Rollback { .. } | Command::AutoUpdate(_)) {
-            restock.deliver_before_exit(LAST_WORDS).await;
+            restock.service.deliver_before_exit(LAST_WORDS).await;
         }
         code
     }

@@ -8,7 +8,7 @@ use crate::usecases::Restock;
 
 /// Shows the receivers, or sends each a message.
 pub async fn notify(restock: &Restock, test: bool, as_json: bool) -> ExitCode {
-    let receivers = match restock.receivers().await {
+    let receivers = match restock.service.receivers().await {
         Ok(receivers) => receivers,
         Err(error) => return failed(&error, as_json),
     };
@@ -38,7 +38,7 @@ pub async fn notify(restock: &Restock, test: bool, as_json: bool) -> ExitCode {
 }
 
 async fn send(restock: &Restock, as_json: bool) -> ExitCode {
-    let tested = restock.test_receivers().await;
+    let tested = restock.service.test_receivers().await;
     let all = tested.iter().all(|tested| tested.delivered);
     if as_json {
         json(&tested);

@@ -11,8 +11,8 @@ use super::{exit, start};
 use crate::adapters::files;
 use crate::config::{CommonOptions, Listen, ServeOptions, ServeSettings};
 use crate::http::Http;
-use crate::usecases::Restock;
 use crate::usecases::access::{Access, read_keys};
+use crate::usecases::{Host, Restock};
 
 /// How often a missing engine is looked for until interrupted jobs can be settled.
 const ENGINE_POLL: Duration = Duration::from_secs(2);
@@ -52,15 +52,17 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     // Before the first answer: who is told that it serves may stop it at once.
     let mut signals = Signals::listen();
     tracing::info!(%listen, apps = %settings.apps.display(), "Restock is serving");
-    tokio::spawn(look_around(restock.clone()));
-    tokio::spawn(restock.clone().keep_notifying());
-    tokio::spawn(restock.clone().keep_schedule(serving.schedule, serving.run_missed));
+    for host in restock.hosts() {
+        tokio::spawn(look_around(host.clone()));
+        tokio::spawn(host.clone().keep_schedule(serving.schedule.clone(), serving.run_missed));
+    }
+    tokio::spawn(restock.service.clone().keep_notifying());
     let mut allowed_hosts = serving.allowed_hosts;
     if matches!(serving.listen, Listen::Unix(_)) {
         allowed_hosts.extend(SOCKET_HOSTS.map(str::to_owned));
     }
     let login = serving.login.map(|login| (login.user, login.password));
-    let access = Access::new(login, keys, restock.store.clone());
+    let access = Access::new(login, keys, restock.service.store.clone());
     let http = Http::new(restock.clone(), access, allowed_hosts, serving.docker_api);
     let mut served = tokio::spawn(crate::http::serve(http, listener, most_connections()));
     let code = tokio::select! {
@@ -84,43 +86,43 @@ fn most_connections() -> usize {
 }
 
 /// Says what is missing, and settles what a former process left as soon as the engine answers.
-async fn look_around(restock: Arc<Restock>) {
-    if let Err(error) = restock.compose().await {
+async fn look_around(host: Arc<Host>) {
+    if let Err(error) = host.compose().await {
         tracing::error!("{error}; until then updates are answered with 503");
     }
     let mut told = false;
-    while let Err(error) = restock.engine.info().await {
+    while let Err(error) = host.engine.info().await {
         if !told {
             tracing::error!("{error}. Start Docker; until then what needs it is answered with 503");
             told = true;
         }
         tokio::select! {
             () = tokio::time::sleep(ENGINE_POLL) => {}
-            () = restock.stopping.cancelled() => return,
+            () = host.service.stopping.cancelled() => return,
         }
     }
     if told {
         tracing::info!("the Docker engine answers");
     }
-    tokio::join!(restock.clone().keep_settling(), restock.watch_engine(), restock.clone().watch_apps());
+    tokio::join!(host.clone().keep_settling(), host.watch_engine(), host.clone().watch_apps());
 }
 
 /// Takes no new work, cancels what has touched nothing, and gives the rest its grace.
 async fn stop(restock: &Arc<Restock>, grace: Duration) {
-    let running = restock.jobs.running();
+    let running = restock.service.jobs.running();
     tracing::info!(jobs = running.len(), "stopping");
-    restock.stopping.cancel();
+    restock.service.stopping.cancel();
     for job in &running {
-        if let Some(handle) = restock.jobs.find(&job.id)
+        if let Some(handle) = restock.service.jobs.find(&job.id)
             && handle.cancel().is_err()
         {
             tracing::info!(job.id = %job.id, "waiting for a job that is changing containers");
         }
     }
-    if tokio::time::timeout(grace, restock.jobs.drained()).await.is_err() {
-        for job in restock.jobs.running() {
+    if tokio::time::timeout(grace, restock.service.jobs.drained()).await.is_err() {
+        for job in restock.service.jobs.running() {
             tracing::warn!(job.id = %job.id, target = job.target.name(), "interrupted; the next start settles it");
         }
-        restock.leave_open().await;
+        restock.service.leave_open().await;
     }
 }

@@ -17,10 +17,11 @@ use crate::adapters::registry::{Registry, RegistryOptions};
 use crate::adapters::store::Store;
 use crate::adapters::systemd::Systemd;
 use crate::config::{LogFormat, Settings};
+use crate::domain::host::HostName;
 use crate::error::Error;
 use crate::usecases::freshness::Freshness;
 use crate::usecases::notify::{Notifying, Pace};
-use crate::usecases::{Limits, Parts, Restock, Waits};
+use crate::usecases::{HostParts, Limits, Parts, Restock, Service, Waits};
 
 /// What is logged unless somebody says otherwise; see [`Settings::log`].
 const USUAL: &str = "info";
@@ -47,7 +48,7 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
     options.helper_path = Some(settings.search_path().to_owned());
     options.helper_environment = settings.child_environment().clone();
     let freshness = Freshness::new(Registry::new(options), store.clone()).await?;
-    Ok(Restock::new(Parts {
+    let service = Service::new(Parts {
         limits: Limits {
             health_timeout: settings.health_timeout,
             settle: settings.settle,
@@ -60,9 +61,6 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             waits: Waits::default(),
         },
         clock: Clock::system(),
-        apps: AppsDir::new(settings.apps.clone()),
-        engine: Engine::new(settings.docker_host.clone())?,
-        locator: Locator::new(settings.child_environment().clone()),
         locks: Locks::new(&settings.data),
         store,
         freshness,
@@ -70,7 +68,14 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
             Notifier::new(settings.notify.clone(), settings.child_environment().clone()),
             Pace::default(),
         ),
+    });
+    let local = HostParts {
+        name: HostName::local(),
+        engine: Engine::new(settings.docker_host.clone())?,
+        apps: AppsDir::new(HostName::local(), settings.apps.clone()),
+        locator: Locator::new(settings.child_environment().clone()),
         systemd: Systemd::new(settings.dbus.clone()),
         own_container: own_container(Path::new("/proc/self/mountinfo")),
-    }))
+    };
+    Ok(Restock::new(service, vec![local]))
 }

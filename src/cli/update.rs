@@ -34,10 +34,10 @@ pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) ->
     }
     let voice = Voice::new(as_json);
     if args.dry_run {
-        restock.freshness.learn_insecure(&restock.engine).await;
+        restock.learn_insecure().await;
     }
     let work = apps.into_iter().map(|app| update_one(restock, app, args, &voice));
-    let concurrency = restock.limits.concurrency.max(1);
+    let concurrency = restock.service.limits.concurrency.max(1);
     let work = futures_util::stream::iter(work).buffer_unordered(concurrency).collect::<Vec<_>>();
     let done = watch(restock, voice.clone(), work).await;
     finish(done, args.names.len() == 1, args.all, as_json)
@@ -46,10 +46,11 @@ pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) ->
 async fn update_one(restock: &Arc<Restock>, app: String, args: &UpdateArgs, voice: &Voice) -> Done {
     let options = UpdateOptions { no_rollback: args.no_rollback, ..UpdateOptions::default() };
     let start = || async {
+        let (host, name) = restock.named(&app)?;
         if args.dry_run {
-            restock.start_dry_run(&app, Default::default()).await
+            host.start_dry_run(name, Default::default()).await
         } else {
-            restock.start_update(&app, options.clone()).await
+            host.start_update(name, options.clone()).await
         }
     };
     let ended = to_end(restock, &app, voice, start).await;
@@ -59,8 +60,12 @@ async fn update_one(restock: &Arc<Restock>, app: String, args: &UpdateArgs, voic
 /// Brings back the images of before the last update.
 pub async fn roll_back(restock: &Arc<Restock>, app: &str, as_json: bool) -> ExitCode {
     let voice = Voice::new(as_json);
+    let start = || async {
+        let (host, name) = restock.named(app)?;
+        host.start_rollback(name).await
+    };
     let work = async {
-        let ended = to_end(restock, app, &voice, || restock.start_rollback(app)).await;
+        let ended = to_end(restock, app, &voice, start).await;
         vec![(app.to_owned(), ended)]
     };
     let done = watch(restock, voice.clone(), work).await;

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A first signal cancels what has touched nothing and waits for the rest. A second leaves the rest as it is: Compose,
 /// which is never killed half way, goes on by itself, and the next run or the service settles and records the job.
 pub async fn watch<T>(restock: &Arc<Restock>, voice: Voice, work: impl Future<Output = T>) -> Option<T> {
-    let (_, mut events) = restock.events.listen(None);
+    let (_, mut events) = restock.service.events.listen(None);
     let mut signals = Signals::listen();
     outlive_terminal();
     let mut screen = Screen::new(voice.clone());
@@ -41,7 +41,7 @@ pub async fn watch<T>(restock: &Arc<Restock>, voice: Voice, work: impl Future<Ou
                 Err(RecvError::Closed) => {}
             },
             () = signals.next() => {
-                if restock.stopping.is_cancelled() {
+                if restock.service.stopping.is_cancelled() {
                     voice.say("left as it is; the next run or the service settles it");
                     break None;
                 }
@@ -55,9 +55,9 @@ pub async fn watch<T>(restock: &Arc<Restock>, voice: Voice, work: impl Future<Ou
 
 /// Lets no further job begin, and cancels those that can still be cancelled.
 fn wind_up(restock: &Restock, voice: &Voice) {
-    restock.stopping.cancel();
-    for job in restock.jobs.running() {
-        let Some(handle) = restock.jobs.find(&job.id) else { continue };
+    restock.service.stopping.cancel();
+    for job in restock.service.jobs.running() {
+        let Some(handle) = restock.service.jobs.find(&job.id) else { continue };
         let end = match handle.cancel() {
             Ok(()) => "cancelling, nothing was touched",
             Err(_) => {
@@ -78,13 +78,13 @@ where
     loop {
         let ticket = start().await?;
         let ended = match &ticket {
-            Ticket::Own(_) => restock.wait(&ticket).await,
+            Ticket::Own(_) => restock.service.wait(&ticket).await,
             Ticket::Elsewhere(id) => {
                 voice.note(&format!("{name}: another process works on it already, waiting for its job {id}"));
                 tokio::select! {
-                    ended = restock.wait(&ticket) => ended,
-                    () = tell_steps(restock, id, name, voice) => restock.wait(&ticket).await,
-                    () = restock.stopping.cancelled() => return Err(not_awaited(name, id)),
+                    ended = restock.service.wait(&ticket) => ended,
+                    () = tell_steps(restock, id, name, voice) => restock.service.wait(&ticket).await,
+                    () = restock.service.stopping.cancelled() => return Err(not_awaited(name, id)),
                 }
             }
         };
@@ -97,7 +97,7 @@ where
 /// Tells the steps of a job of another process, until the job cannot be read any more: who waits for its end says why.
 async fn tell_steps(restock: &Restock, id: &JobId, name: &str, voice: &Voice) {
     let mut told = None;
-    while let Ok(job) = restock.job(id).await {
+    while let Ok(job) = restock.service.job(id).await {
         if job.step != told
             && let Some(step) = job.step
         {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::app::ServiceName;
 use super::evidence::FailedContainer;
+use super::host::{Target, TargetShape};
 use super::image::{ImageId, short};
 use super::plan::Skipped;
 use super::report::PassReport;
@@ -73,37 +74,6 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
-    }
-}
-
-/// What a job works on; serialises as the one key `app`, `container` or `group`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[schema(as = JobTarget)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    App(String),
-    Container(String),
-    Group(String),
-    /// One pass over everything that a policy marks; the text is `*`.
-    All(String),
-}
-
-impl Target {
-    /// The word for what sort of thing it is: the key it serialises as.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::App(_) => "app",
-            Self::Container(_) => "container",
-            Self::Group(_) => "group",
-            Self::All(_) => "all",
-        }
-    }
-
-    /// The name a person knows the target by.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::App(name) | Self::Container(name) | Self::Group(name) | Self::All(name) => name,
-        }
     }
 }
 
@@ -315,6 +285,7 @@ pub struct Job {
     pub id: JobId,
     pub kind: Kind,
     #[serde(flatten)]
+    #[schema(value_type = TargetShape)]
     pub target: Target,
     pub state: State,
     pub step: Option<Step>,
@@ -362,12 +333,6 @@ mod tests {
     fn only_the_steps_from_apply_on_touch_containers() {
         assert!(!Step::HooksBefore.touches_containers());
         assert!(Step::Apply.touches_containers() && Step::RollBack.touches_containers());
-    }
-
-    #[test]
-    fn a_target_serialises_as_its_own_key() {
-        let target = serde_json::to_value(Target::App("web".into())).expect("serialises");
-        assert_eq!(target, serde_json::json!({"app": "web"}));
     }
 
     #[test]

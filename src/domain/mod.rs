@@ -11,6 +11,7 @@ pub mod freshness;
 pub mod group;
 pub mod hold;
 pub mod hook;
+pub mod host;
 pub mod image;
 pub mod job;
 pub mod journal;

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::app::ServiceName;
+use super::host::{Subject, Target};
 use super::image::ImageId;
-use super::job::{Job, JobId, Kind, OneOrMany, Outcome, ServiceChange, Target};
+use super::job::{Job, JobId, Kind, OneOrMany, Outcome, ServiceChange};
 use super::time::millis;
 
 /// What has happened.
@@ -117,7 +118,7 @@ impl Notice {
         };
         Self {
             event,
-            target: Target::App("example".into()),
+            target: Target::local(Subject::App("example".into())),
             services: vec![change],
             job: None,
             reason: matches!(event, Event::RolledBack | Event::Failed).then(|| "`web` does not work: unhealthy".into()),
@@ -137,7 +138,7 @@ mod tests {
             kind,
             blocked: None,
             by: None,
-            target: Target::App("web".into()),
+            target: Target::local(Subject::App("web".into())),
             state: State::Finished,
             step: None,
             outcome: Some(outcome),

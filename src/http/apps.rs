@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::document::{BrokenApp, Conflict, NotFound, TimedOut, TooMany, Unavailable, Upstream};
 use super::keys::{Force, LogKeys, NoKeys, UpdateAllKeys, UpdateKeys};
-use super::params::{Body, Name, NoBody, Query, Reply, Wishes};
+use super::params::{Body, Named, NoBody, Query, Reply, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
@@ -23,13 +23,13 @@ use super::stream::ServerEvent;
 use crate::domain::job::{Job, JobResult};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind};
-use crate::usecases::Restock;
 use crate::usecases::check_app::AppStatus;
 use crate::usecases::freshness::Ask;
 use crate::usecases::jobs::Ticket;
 use crate::usecases::known_projects::Trust;
 use crate::usecases::policies::AppPolicy;
 use crate::usecases::update_app::UpdateOptions;
+use crate::usecases::{Host, Restock};
 use crate::views::{AppOutcome, AppView, OneOutcome, Problem};
 
 /// All apps, by name. One that is broken stays among them with its error. Answered from memory.
@@ -38,7 +38,7 @@ use crate::views::{AppOutcome, AppView, OneOutcome, Problem};
     (status = 304, description = "The list is the one that the client has"),
     Unavailable))]
 pub async fn list(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
-    let look = http.restock.seen_apps(Trust::Known).await?;
+    let look = http.local()?.seen_apps(Trust::Known).await?;
     let written = match http.apps.current(&look.serial, Duration::MAX) {
         Some(written) => written,
         None => http.apps.write(look.serial, &look.apps.iter().map(AppView::from).collect::<Vec<_>>())?,
@@ -59,16 +59,16 @@ pub struct IfNoneMatch {
 /// One app.
 #[utoipa::path(get, path = "", tag = "apps",
     responses((status = 200, description = "The app", body = AppView), NotFound, Unavailable))]
-pub async fn one(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    let look = http.restock.seen_app(&name.0).await?;
-    Ok(json_of(&look.app(&name.0).map(AppView::from)))
+pub async fn one(Named { host, name }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+    let look = host.seen_app(&name).await?;
+    Ok(json_of(&look.app(&name).map(AppView::from)))
 }
 
 /// The app called `update`, which the route that updates all must not hide.
 #[utoipa::path(get, path = "", tag = "apps",
     responses((status = 200, description = "The app", body = AppView), NotFound, Unavailable))]
-pub async fn one_called_update(http: State<Http>, query: Query<NoKeys>) -> Result<Response, Failure> {
-    one(http, Name("update".into()), query).await
+pub async fn one_called_update(State(http): State<Http>, query: Query<NoKeys>) -> Result<Response, Failure> {
+    one(Named::new(&http, "update")?, query).await
 }
 
 /// Updates an app: pulls, recreates what has a new image, proves it, and takes it back when it does not work. Joins an
@@ -82,17 +82,16 @@ pub async fn one_called_update(http: State<Http>, query: Query<NoKeys>) -> Resul
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
 pub async fn update(
-    State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     Query(keys): Query<UpdateKeys>,
     headers: HeaderMap,
     _: NoBody,
 ) -> Result<Response, Failure> {
     let options = UpdateOptions { no_rollback: !keys.rollback, services: keys.service, prepared: None };
     let dry_run = keys.dry_run;
-    answer(&http, &headers, move |restock| {
-        let (name, options) = (name.0.clone(), options.clone());
-        async move { start(&restock, &name, options, dry_run).await }
+    answer(host, &headers, move |host| {
+        let (name, options) = (name.clone(), options.clone());
+        async move { start(&host, &name, options, dry_run).await }
     })
     .await
 }
@@ -107,15 +106,14 @@ pub async fn update(
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
 pub async fn roll_back(
-    State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     _: Query<NoKeys>,
     headers: HeaderMap,
     _: NoBody,
 ) -> Result<Response, Failure> {
-    answer(&http, &headers, move |restock| {
-        let name = name.0.clone();
-        async move { restock.start_rollback(&name).await }
+    answer(host, &headers, move |host| {
+        let name = name.clone();
+        async move { host.start_rollback(&name).await }
     })
     .await
 }
@@ -130,15 +128,14 @@ pub async fn roll_back(
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
 pub async fn up(
-    State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     _: Query<NoKeys>,
     headers: HeaderMap,
     _: NoBody,
 ) -> Result<Response, Failure> {
-    answer(&http, &headers, move |restock| {
-        let name = name.0.clone();
-        async move { restock.start_up(&name).await }
+    answer(host, &headers, move |host| {
+        let name = name.clone();
+        async move { host.start_up(&name).await }
     })
     .await
 }
@@ -153,15 +150,14 @@ pub async fn up(
             headers(("Location" = String, description = "Where the job is"))),
         NotFound, Conflict, BrokenApp, Upstream, Unavailable, TimedOut))]
 pub async fn down(
-    State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     _: Query<NoKeys>,
     headers: HeaderMap,
     _: NoBody,
 ) -> Result<Response, Failure> {
-    answer(&http, &headers, move |restock| {
-        let name = name.0.clone();
-        async move { restock.start_down(&name).await }
+    answer(host, &headers, move |host| {
+        let name = name.clone();
+        async move { host.start_down(&name).await }
     })
     .await
 }
@@ -193,10 +189,10 @@ pub async fn update_all(
     let restock = http.restock.clone();
     let names = match which {
         Some(which) => which.apps,
-        None => restock.apps.list().map_err(Error::from)?.into_iter().map(|app| app.name.to_string()).collect(),
+        None => http.local()?.apps.list().map_err(Error::from)?.into_iter().map(|app| app.name.to_string()).collect(),
     };
     let asynchronous = Reply::of(&headers) == Reply::Async;
-    let concurrency = restock.limits.concurrency.max(1);
+    let concurrency = restock.service.limits.concurrency.max(1);
     let updates = names.into_iter().enumerate().map(move |(place, name)| {
         let (restock, options) = (restock.clone(), options.clone());
         async move {
@@ -219,7 +215,7 @@ pub async fn update_all(
 }
 
 async fn update_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> OneOutcome {
-    match restock.run_to_end(|| start(&restock, name, options.clone(), dry_run)).await {
+    match restock.service.run_to_end(|| start_named(&restock, name, options.clone(), dry_run)).await {
         Ok(Job { error: None, result: Some(result), .. }) => OneOutcome::Ended(result),
         Ok(job) => failed(Problem::of_job(&job)),
         Err(error) => failed(Some(Problem::from(&error))),
@@ -227,7 +223,7 @@ async fn update_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, d
 }
 
 async fn start_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> OneOutcome {
-    match start(&restock, name, options, dry_run).await {
+    match start_named(&restock, name, options, dry_run).await {
         Ok(ticket) => {
             let job = ticket.id().clone();
             OneOutcome::Started { location: format!("/api/jobs/{job}"), job }
@@ -242,27 +238,29 @@ fn failed(problem: Option<Problem>) -> OneOutcome {
     OneOutcome::Failed(Box::new(Problem { app: None, ..problem.unwrap_or_else(without).among_results() }))
 }
 
-async fn start(restock: &Arc<Restock>, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Ticket, Error> {
-    if dry_run {
-        restock.start_dry_run(name, options.services).await
-    } else {
-        restock.start_update(name, options).await
-    }
+/// Starts the update of an app that is named in its text form.
+async fn start_named(restock: &Restock, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Ticket, Error> {
+    let (host, name) = restock.named(name)?;
+    start(host, name, options, dry_run).await
+}
+
+async fn start(host: &Arc<Host>, name: &str, options: UpdateOptions, dry_run: bool) -> Result<Ticket, Error> {
+    if dry_run { host.start_dry_run(name, options.services).await } else { host.start_update(name, options).await }
 }
 
 /// Whether newer images are there, asked of the registries; nothing is pulled.
 #[utoipa::path(get, path = "", tag = "apps", params(Force),
     responses((status = 200, description = "The freshness", body = AppStatus), NotFound, BrokenApp, Unavailable))]
-pub async fn status(State(http): State<Http>, name: Name, Query(keys): Query<Force>) -> Result<Response, Failure> {
+pub async fn status(Named { host, name }: Named, Query(keys): Query<Force>) -> Result<Response, Failure> {
     let ask = if keys.force { Ask::Force } else { Ask::IfStale };
-    Ok(json_of(&http.restock.check_app(&name.0, ask).await?))
+    Ok(json_of(&host.check_app(&name, ask).await?))
 }
 
 /// The app's policy and who decided it.
 #[utoipa::path(get, path = "", tag = "apps",
     responses((status = 200, description = "The policy", body = AppPolicy), NotFound, BrokenApp, Unavailable))]
-pub async fn policy(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    Ok(json_of(&http.restock.policy(&name.0).await?))
+pub async fn policy(Named { host, name }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+    Ok(json_of(&host.policy(&name).await?))
 }
 
 /// The body of `PUT /api/apps/{name}/auto-update`.
@@ -280,21 +278,20 @@ pub struct Setting {
 #[utoipa::path(put, path = "", tag = "apps", request_body = Setting,
     responses((status = 200, description = "The policy", body = AppPolicy), NotFound, BrokenApp, Unavailable))]
 pub async fn set_policy(
-    State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     _: Query<NoKeys>,
     Body(setting): Body<Setting>,
 ) -> Result<Response, Failure> {
     let wanted = setting
         .ok_or_else(|| Failure::from(Error::new(Kind::Invalid, "bad_json", "the body must have `auto_update`")))?;
-    Ok(json_of(&http.restock.set_policy(&name.0, wanted.auto_update).await?))
+    Ok(json_of(&host.set_policy(&name, wanted.auto_update).await?))
 }
 
 /// The logs of an app's containers, as text.
 #[utoipa::path(get, path = "", tag = "apps", params(LogKeys),
     responses((status = 200, description = "The lines", body = String), NotFound, BrokenApp, TooMany, Unavailable))]
-pub async fn logs(State(http): State<Http>, name: Name, Query(keys): Query<LogKeys>) -> Result<Response, Failure> {
-    let lines = http.restock.logs(&name.0, keys.tail, keys.follow).await?;
+pub async fn logs(Named { host, name }: Named, Query(keys): Query<LogKeys>) -> Result<Response, Failure> {
+    let lines = host.logs(&name, keys.tail, keys.follow).await?;
     let body = ResponseBody::from_stream(
         UnboundedReceiverStream::new(lines).map(|line| Ok::<_, std::convert::Infallible>(line.text)),
     );

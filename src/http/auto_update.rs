@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::document::{BrokenApp, Conflict, NotFound, Unavailable, Upstream};
 use super::keys::{NoKeys, ServiceKey, UpdateAllKeys};
-use super::params::{Body, Name, NoBody, Query, Wishes};
+use super::params::{Body, Named, NoBody, Query, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
@@ -32,13 +32,13 @@ pub async fn pass(
     _: NoBody,
 ) -> Result<Response, Failure> {
     let rollback = keys.rollback;
+    let host = http.local()?.clone();
     if keys.dry_run {
-        let restock = http.restock.clone();
-        let report = detached(async move { restock.dry_pass(&Scope::Everything).await }).await?;
+        let report = detached(async move { host.dry_pass(&Scope::Everything).await }).await?;
         return Ok(json_of(&report));
     }
-    answer(&http, &headers, move |restock| async move {
-        restock.start_pass(PassOptions { rollback, scope: Scope::Everything }).await
+    answer(host, &headers, move |host| async move {
+        host.start_pass(PassOptions { rollback, scope: Scope::Everything }).await
     })
     .await
 }
@@ -47,7 +47,7 @@ pub async fn pass(
 #[utoipa::path(get, path = "", tag = "auto-update",
     responses((status = 200, description = "The schedules", body = ScheduleView)))]
 pub async fn schedule(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
-    Ok(json_of(&http.restock.schedule().await?))
+    Ok(json_of(&http.restock.service.schedule().await?))
 }
 
 /// The body of `POST /api/apps/{name}/skip`; without one, all services that have something newer.
@@ -61,31 +61,29 @@ pub struct Which {
 /// The images of an app that passes leave out.
 #[utoipa::path(get, path = "", tag = "auto-update",
     responses((status = 200, description = "The images", body = Skipping), NotFound, Unavailable))]
-pub async fn skipping(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    Ok(json_of(&http.restock.skipping(&name.0).await?))
+pub async fn skipping(Named { host, name }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+    Ok(json_of(&host.skipping(&name).await?))
 }
 
 /// Leaves out what the registry has now, until it has another. Without a body: of all services with something newer.
 #[utoipa::path(post, path = "", tag = "auto-update", request_body = Option<Which>,
     responses((status = 200, description = "The images", body = Skipping), NotFound, Conflict, BrokenApp, Unavailable))]
 pub async fn skip(
-    State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     _: Query<NoKeys>,
     Body(which): Body<Which>,
 ) -> Result<Response, Failure> {
     let service = which.and_then(|which| which.service);
-    Ok(json_of(&http.restock.skip(&name.0, service.as_deref()).await?))
+    Ok(json_of(&host.skip(&name, service.as_deref()).await?))
 }
 
 /// Leaves nothing out any more: of one service, or of all.
 #[utoipa::path(delete, path = "", tag = "auto-update", params(ServiceKey),
     responses((status = 200, description = "What is left", body = Skipping), NotFound, Unavailable))]
 pub async fn end_skip(
-    State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     Query(key): Query<ServiceKey>,
     _: NoBody,
 ) -> Result<Response, Failure> {
-    Ok(json_of(&http.restock.end_skip(&name.0, key.service.as_deref()).await?))
+    Ok(json_of(&host.end_skip(&name, key.service.as_deref()).await?))
 }

@@ -7,10 +7,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::auth::is_known;
+use super::problem::Failure;
 use super::router::Http;
 use crate::error::Error;
-use crate::usecases::Restock;
 use crate::usecases::flights::Flights;
+use crate::usecases::{Host, Service};
 use crate::views::{Check, Checks, Readiness};
 
 /// How long the database is believed to be writable. Proving it writes to the disk, and anybody may ask.
@@ -35,10 +36,10 @@ pub async fn health() -> StatusCode {
     responses(
         (status = 200, description = "Ready", body = Readiness),
         (status = 503, description = "Something is missing", body = Readiness)))]
-pub async fn ready(State(http): State<Http>, headers: HeaderMap) -> Response {
+pub async fn ready(State(http): State<Http>, headers: HeaderMap) -> Result<Response, Failure> {
     // Who cannot be known because the database is broken is told that it is.
     let known = is_known(&http, &headers).await.unwrap_or_else(|_| !http.access.is_enabled());
-    let mut checks = http.readiness.checks(&http.restock).await;
+    let mut checks = http.readiness.checks(http.local()?).await;
     let ready = checks.engine.ok && checks.compose.ok && checks.database.ok && checks.apps.ok;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if !known {
@@ -46,16 +47,16 @@ pub async fn ready(State(http): State<Http>, headers: HeaderMap) -> Response {
             *check = Check { ok: check.ok, ..Check::default() };
         }
     }
-    (status, axum::Json(Readiness { ready, checks })).into_response()
+    Ok((status, axum::Json(Readiness { ready, checks })).into_response())
 }
 
 impl Found {
-    async fn checks(&self, restock: &Restock) -> Checks {
+    async fn checks(&self, host: &Host) -> Checks {
         let look = || async {
-            let apps = restock.apps.clone();
+            let apps = host.apps.clone();
             let apps = tokio::task::spawn_blocking(move || apps.check().map_err(Error::from));
             let (engine, compose, database, apps) =
-                tokio::join!(restock.engine.info(), restock.compose(), self.database(restock), apps);
+                tokio::join!(host.engine.info(), host.compose(), self.database(&host.service), apps);
             Checks {
                 engine: verdict(engine, |info| (Some(info.version), Some(info.api_version))),
                 compose: verdict(compose, |found| (Some(found.version().to_string()), None)),
@@ -69,8 +70,8 @@ impl Found {
         self.checks.run(Duration::ZERO, look).await
     }
 
-    async fn database(&self, restock: &Restock) -> Check {
-        let look = || async { verdict(restock.store.check_writable().await, |()| (None, None)) };
+    async fn database(&self, service: &Service) -> Check {
+        let look = || async { verdict(service.store.check_writable().await, |()| (None, None)) };
         let found = self.database.run(WRITABLE, look).await;
         // What was wrong may have been put right.
         if found.ok { found } else { self.database.run(Duration::ZERO, look).await }

@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use super::document::{NotFound, Unavailable};
 use super::keys::HistoryKeys;
-use super::params::{Name, Query};
+use super::params::{Named, Query};
 use super::problem::{Failure, json_of};
 use super::router::Http;
 use crate::adapters::store::HistoryFilter;
@@ -24,22 +24,23 @@ pub async fn all(State(http): State<Http>, Query(keys): Query<HistoryKeys>) -> R
     responses((status = 200, description = "Finished jobs", body = [Job]), NotFound, Unavailable))]
 pub async fn of_app(
     State(http): State<Http>,
-    name: Name,
+    Named { host, name }: Named,
     Query(keys): Query<HistoryKeys>,
 ) -> Result<Response, Failure> {
-    let found = http.restock.apps.find(&name.0);
+    let found = host.apps.find(&name);
+    let name = host.name.qualify(&name);
     if let Err(error) = found {
-        let past = HistoryFilter { app: Some(name.0.clone()), limit: 1, ..HistoryFilter::default() };
-        if http.restock.store.history(&past).await.map_err(Error::from)?.is_empty() {
+        let past = HistoryFilter { app: Some(name.clone()), limit: 1, ..HistoryFilter::default() };
+        if http.restock.service.store.history(&past).await.map_err(Error::from)?.is_empty() {
             return Err(Error::from(error).into());
         }
     }
-    page(&http, Some(name.0), keys).await
+    page(&http, Some(name), keys).await
 }
 
 async fn page(http: &Http, app: Option<String>, keys: HistoryKeys) -> Result<Response, Failure> {
     let HistoryKeys { limit, before, kind, outcome, since } = keys;
     let filter = HistoryFilter { app, limit, before, kind, outcome, since };
-    let jobs = http.restock.store.history(&filter).await.map_err(Error::from)?;
+    let jobs = http.restock.service.store.history(&filter).await.map_err(Error::from)?;
     Ok(json_of(&jobs))
 }

@@ -1,14 +1,12 @@
 //! `/api/apps/{name}/icon`: a picture from the app's directory, which its store's manifest names.
 
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::document::{NotFound, Unavailable};
 use super::keys::NoKeys;
-use super::params::{Name, Query};
+use super::params::{Named, Query};
 use super::problem::Failure;
-use super::router::Http;
 use crate::error::{Error, Kind};
 
 /// An SVG is a document: opened by itself it may draw, and neither run, load nor send anything.
@@ -20,8 +18,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; fr
         (status = 200, description = "The picture", content(
             (String = "image/png"), (String = "image/svg+xml"), (String = "image/webp"), (String = "image/jpeg"))),
         NotFound, Unavailable))]
-pub async fn icon(State(http): State<Http>, name: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    let app = http.restock.apps.find(&name.0).map_err(Error::from)?;
+pub async fn icon(Named { host, name }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+    let app = host.apps.find(&name).map_err(Error::from)?;
     let icon = app.icon().ok_or_else(|| {
         Error::new(Kind::NotFound, "no_icon", format!("{} has no icon", app.name))
             .hint("`icon` of its manifest.json names a png, svg, webp or jpg of at most 1 MiB in the app's directory")

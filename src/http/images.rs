@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::document::{Conflict, NotFound, Unavailable};
 use super::kept::Kept;
 use super::keys::{NoKeys, PortainerKeys};
-use super::params::{Body, Name, Query};
+use super::params::{Body, Name, Named, Query};
 use super::problem::{Failure, json_of};
 use super::reply::detached;
 use super::router::Http;
@@ -36,13 +36,14 @@ pub type Rendered = Kept<(u64, u64)>;
 #[utoipa::path(get, path = "", tag = "images",
     responses((status = 200, description = "The groups", body = [Group]), Unavailable))]
 pub async fn list(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
-    let snapshot = http.restock.snapshot().await?;
-    let from = (snapshot.serial, http.restock.freshness.version());
+    let host = http.local()?;
+    let snapshot = host.snapshot().await?;
+    let from = (snapshot.serial, host.service.freshness.version());
     let written = match http.rendered.current(&from, RENDERED) {
         Some(written) => written,
         None => {
-            http.restock.refresh_groups(&snapshot);
-            http.rendered.write(from, &http.restock.groups().await?)?
+            host.refresh_groups(&snapshot);
+            http.rendered.write(from, &host.groups().await?)?
         }
     };
     Ok(written.answer(&headers))
@@ -51,9 +52,8 @@ pub async fn list(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap
 /// Begins the update of a container: of an app's through its project, of any other by itself.
 #[utoipa::path(post, path = "", tag = "images",
     responses((status = 200, description = "`updating`", body = Word), NotFound, Conflict, Unavailable))]
-pub async fn update(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    let restock = http.restock.clone();
-    let ticket = detached(async move { restock.start_container_update(&id.0, Default::default()).await }).await?;
+pub async fn update(Named { host, name: id }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+    let ticket = detached(async move { host.start_container_update(&id, Default::default()).await }).await?;
     tracing::debug!(job.id = %ticket.id(), "updating");
     Ok(json_of(&UPDATING))
 }
@@ -61,15 +61,15 @@ pub async fn update(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Res
 /// Turns a container's automatic updates on or off.
 #[utoipa::path(post, path = "", tag = "images",
     responses((status = 200, description = "What they are now", body = Toggled), NotFound, Unavailable))]
-pub async fn toggle(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    Ok(json_of(&Toggled { auto_update: http.restock.toggle_container(&id.0).await? }))
+pub async fn toggle(Named { host, name: id }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+    Ok(json_of(&Toggled { auto_update: host.toggle_container(&id).await? }))
 }
 
 /// How far a container's update is.
 #[utoipa::path(get, path = "", tag = "images",
     responses((status = 200, description = "The layer that is being fetched", body = LayerProgress), NotFound, Unavailable))]
-pub async fn progress(State(http): State<Http>, id: Name, _: Query<NoKeys>) -> Result<Response, Failure> {
-    let progress = http.restock.progress(&id.0).await?;
+pub async fn progress(Named { host, name: id }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+    let progress = host.progress(&id).await?;
     progress.map(|progress| json_of(&progress)).ok_or_else(|| plain(Kind::NotFound, "no_progress", "no progress"))
 }
 
@@ -120,13 +120,13 @@ pub async fn update_named_group(
 }
 
 async fn start_group(http: &Http, image: &str) -> Result<Response, Failure> {
+    let Named { host, name: image } = Named::new(http, image)?;
     let image: ImageReference = image.parse().map_err(|_| Failure::from(no_such_container()))?;
     let image = image.with_effective_tag();
-    let snapshot = http.restock.snapshot().await?;
+    let snapshot = host.snapshot().await?;
     let members = by_reference(&snapshot).remove(&image).ok_or_else(|| Failure::from(no_such_container()))?;
     let members = members.into_iter().cloned().collect();
-    let restock = http.restock.clone();
-    detached(async move { restock.start_group_update(image, members).await }).await?;
+    detached(async move { host.start_group_update(image, members).await }).await?;
     Ok(json_of(&UPDATING))
 }
 
@@ -142,7 +142,7 @@ pub async fn image_status(
         return Err(plain(Kind::NotFound, "no_such_environment", "Environment not found"));
     }
     let ask = if keys.force { Ask::Force } else { Ask::IfStale };
-    let (status, message) = match http.restock.container_status(&id, ask).await {
+    let (status, message) = match http.local()?.container_status(&id, ask).await {
         Ok(finding) => (finding.status, finding.message.unwrap_or_default()),
         Err(error) if error.kind == Kind::NotFound => (Status::Error, "the container does not exist".into()),
         Err(error) => return Err(error.into()),

@@ -22,7 +22,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
     responses((status = 200, description = "The metrics", body = String)))]
 pub async fn metrics(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
     let mut text = String::new();
-    encode_registry(&mut text, &http.restock.observe())
+    encode_registry(&mut text, &http.local()?.observe())
         .map_err(|error| Error::new(Kind::Internal, "metrics", error.to_string()))?;
     let headers = [(header::CONTENT_TYPE, CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, classic(&text)).into_response())

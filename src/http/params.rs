@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -18,8 +19,10 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::Parameter;
 
 use super::problem::{Failure, too_large};
+use super::router::Http;
 use crate::domain::job::JobId;
 use crate::error::{Error, Kind};
+use crate::usecases::Host;
 use crate::usecases::jobs::no_such_job;
 
 /// The one parameter of a path, as text. A path that cannot be decoded names nothing.
@@ -31,6 +34,31 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
         let path = Path::<String>::from_request_parts(parts, state).await;
         path.map(|Path(name)| Self(name))
             .map_err(|_| Error::new(Kind::NotFound, "no_such_route", "the path is not valid UTF-8").into())
+    }
+}
+
+/// The one parameter of a path, as a name on one of the hosts: `web` on the local one, `web@nas` on another.
+pub struct Named {
+    pub host: Arc<Host>,
+    /// The name on its host.
+    pub name: String,
+}
+
+impl FromRequestParts<Http> for Named {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        Self::new(http, &Name::from_request_parts(parts, http).await?.0)
+    }
+}
+
+impl Named {
+    /// A name in its text form.
+    ///
+    /// # Errors
+    /// `no_such_host`.
+    pub fn new(http: &Http, text: &str) -> Result<Self, Failure> {
+        let (host, name) = http.restock.named(text)?;
+        Ok(Self { host: host.clone(), name: name.to_owned() })
     }
 }
 

@@ -7,29 +7,27 @@ use axum::response::{IntoResponse, Response};
 
 use super::params::Reply;
 use super::problem::{Failure, json_of};
-use super::router::Http;
 use super::stream::job_stream;
 use crate::domain::job::Job;
 use crate::error::{Error, Kind};
-use crate::usecases::Restock;
+use crate::usecases::Host;
 use crate::usecases::jobs::Ticket;
 use crate::views::Problem;
 
 /// Starts or joins a job and answers as the client wishes. The job goes on when the client goes away.
-pub async fn answer<S, F>(http: &Http, headers: &HeaderMap, start: S) -> Result<Response, Failure>
+pub async fn answer<S, F>(host: Arc<Host>, headers: &HeaderMap, start: S) -> Result<Response, Failure>
 where
-    S: Fn(Arc<Restock>) -> F + Send + Sync + 'static,
+    S: Fn(Arc<Host>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Ticket, Error>> + Send + 'static,
 {
-    let restock = http.restock.clone();
     match Reply::of(headers) {
         Reply::Wait => {
-            let job = detached(async move { restock.run_to_end(|| start(restock.clone())).await }).await?;
+            let job = detached(async move { host.service.run_to_end(|| start(host.clone())).await }).await?;
             ended(&job)
         }
         Reply::Async => {
-            let ticket = detached(start(restock.clone())).await?;
-            let job = restock.job(ticket.id()).await?;
+            let ticket = detached(start(host.clone())).await?;
+            let job = host.service.job(ticket.id()).await?;
             let location = format!("/api/jobs/{}", job.id);
             let headers = [
                 (header::LOCATION, location.as_str()),
@@ -38,8 +36,8 @@ where
             Ok((StatusCode::ACCEPTED, headers, axum::Json(&job)).into_response())
         }
         Reply::Stream => {
-            let ticket = detached(start(restock.clone())).await?;
-            Ok(job_stream(restock, ticket.id().clone(), None))
+            let ticket = detached(start(host.clone())).await?;
+            Ok(job_stream(host.service.clone(), ticket.id().clone(), None))
         }
     }
 }

@@ -16,8 +16,9 @@ use super::{
     stream,
 };
 use crate::config::DockerApi;
-use crate::usecases::Restock;
+use crate::error::Error;
 use crate::usecases::access::Access;
+use crate::usecases::{Host, Restock};
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +38,11 @@ pub struct Http {
 }
 
 impl Http {
+    /// The host of what has no host in its name.
+    pub(super) fn local(&self) -> Result<&Arc<Host>, Error> {
+        self.restock.local()
+    }
+
     /// Handlers' state around the use cases.
     pub fn new(restock: Arc<Restock>, access: Arc<Access>, allowed_hosts: Vec<String>, docker_api: DockerApi) -> Self {
         Self {

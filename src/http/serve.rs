@@ -38,11 +38,11 @@ pub enum Listener {
     Unix(tokio::net::UnixListener),
 }
 
-/// Answers requests, over at most `most` connections at once, until `http.restock.stopping` fires and the answers under
+/// Answers requests, over at most `most` connections at once, until `http.restock.service.stopping` fires and the answers under
 /// way are written.
 pub async fn serve(http: Http, listener: Listener, most: usize) {
     let server = Server {
-        stopping: http.restock.stopping.clone(),
+        stopping: http.restock.service.stopping.clone(),
         routes: router(http),
         connections: Connections::new(most),
         tasks: TaskTracker::new(),

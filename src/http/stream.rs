@@ -21,7 +21,7 @@ use super::params::Query;
 use super::problem::Failure;
 use super::router::Http;
 use crate::domain::job::{Job, JobId, State as JobState};
-use crate::usecases::Restock;
+use crate::usecases::Service;
 use crate::usecases::events::{Event, Replay};
 use crate::usecases::jobs::Ticket;
 use crate::views::Problem;
@@ -63,24 +63,24 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<u64> {
 #[utoipa::path(get, path = "", tag = "events", params(Resume),
     responses((status = 200, description = "The events", body = ServerEvent, content_type = "text/event-stream")))]
 pub async fn everything(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
-    let restock = http.restock.clone();
-    let (replay, live) = restock.events.listen(last_event_id(&headers));
+    let service = http.restock.service.clone();
+    let (replay, live) = service.events.listen(last_event_id(&headers));
     let (sender, receiver) = mpsc::channel(BUFFER);
     tokio::spawn(async move {
         let all = |event: &Event| Pass::On(sse(event, with_context(event)));
         tokio::select! {
             () = forward(replay, live, &sender, all) => {}
-            () = restock.stopping.cancelled() => {}
+            () = service.stopping.cancelled() => {}
         }
     });
     Ok(respond(receiver))
 }
 
 /// One job's events; the last one, `result`, has the answer or the problem that the request itself would have had.
-pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Response {
+pub fn job_stream(service: Arc<Service>, id: JobId, after: Option<u64>) -> Response {
     // Asked before listening: the result of a job that runs now is told after this.
-    let runs_here = restock.jobs.find(&id).is_some();
-    let (replay, live) = restock.events.listen(Some(after.unwrap_or(0)));
+    let runs_here = service.jobs.find(&id).is_some();
+    let (replay, live) = service.events.listen(Some(after.unwrap_or(0)));
     let is_result = |event: &Arc<Event>| event.job.as_ref() == Some(&id) && event.event == "result";
     let will_hear = runs_here || replay.events.iter().any(is_result);
     let (sender, receiver) = mpsc::channel(BUFFER);
@@ -102,7 +102,7 @@ pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Respo
         let own = forward(replay, live, &sender, only);
         let asked = async {
             ask.notified().await;
-            ended(&restock, &id).await
+            ended(&service, &id).await
         };
         tokio::select! {
             () = own => {}
@@ -112,7 +112,7 @@ pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Respo
                 let _ = sender.send(event).await;
             },
             // The job itself goes on until its grace has passed; the connection need not.
-            () = restock.stopping.cancelled() => {}
+            () = service.stopping.cancelled() => {}
         }
     });
     respond(receiver)
@@ -120,9 +120,9 @@ pub fn job_stream(restock: Arc<Restock>, id: JobId, after: Option<u64>) -> Respo
 
 /// The end of a job whose `result` is not heard here: it was told before the reader came (back), before this process
 /// began to remember, or while the reader was too slow, or the job runs in another process.
-async fn ended(restock: &Arc<Restock>, id: &JobId) -> Option<Job> {
-    let ticket = restock.jobs.find(id).map_or_else(|| Ticket::Elsewhere(id.clone()), Ticket::Own);
-    let job = restock.wait(&ticket).await.ok()??;
+async fn ended(service: &Service, id: &JobId) -> Option<Job> {
+    let ticket = service.jobs.find(id).map_or_else(|| Ticket::Elsewhere(id.clone()), Ticket::Own);
+    let job = service.wait(&ticket).await.ok()??;
     (job.state == JobState::Finished).then_some(job)
 }
 

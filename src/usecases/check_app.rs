@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::context::Restock;
+use super::context::Host;
 use super::freshness::{Ask, asked_of, digests_of, followed};
 use super::inventory::Snapshot;
 use super::jobs::{Running, Ticket};
@@ -48,7 +48,7 @@ pub struct ServiceStatus {
     pub held_back: Option<HeldBack>,
 }
 
-impl Restock {
+impl Host {
     /// Tells the freshness of one app.
     pub async fn check_app(self: &Arc<Self>, name: &str, ask: Ask) -> Result<AppStatus, Error> {
         if ask == Ask::Force {
@@ -66,7 +66,7 @@ impl Restock {
         if let Err(error) = &app.model {
             return Err(error.clone());
         }
-        let mut status = self.status_of(app, &snapshot.digests, &self.running_jobs().await?, ask).await;
+        let mut status = self.status_of(app, &snapshot.digests, &self.service.running_jobs().await?, ask).await;
         self.tell_holds(app, &mut status).await?;
         Ok(status)
     }
@@ -90,7 +90,7 @@ impl Restock {
                 Some((followed(&service.image).ok()?, authfile))
             });
         let asked = asked_of(follows);
-        self.freshness.learn(&asked, ask).await;
+        self.service.freshness.learn(&asked, ask).await;
         let updating = running.iter().any(|job| job.target == app.dir.target() && job.kind == Kind::Update);
         let mut statuses = Vec::new();
         for (name, service) in services.into_iter().flatten() {
@@ -101,8 +101,11 @@ impl Restock {
                     let mut finding = None::<Finding>;
                     // One stale replica makes the service stale.
                     for replica in replicas {
-                        let found =
-                            self.freshness.find(replica, &service.image, digests_of(replica, digests), ask).await;
+                        let found = self
+                            .service
+                            .freshness
+                            .find(replica, &service.image, digests_of(replica, digests), ask)
+                            .await;
                         if finding.as_ref().is_none_or(|known| overall([known.status, found.status]) != known.status) {
                             finding = Some(found);
                         }
@@ -123,7 +126,7 @@ impl Restock {
             services: statuses,
             checked_at: asked
                 .keys()
-                .filter_map(|reference| self.freshness.known(reference))
+                .filter_map(|reference| self.service.freshness.known(reference))
                 .map(|known| known.asked_at)
                 .max(),
         }
@@ -161,9 +164,9 @@ fn unfollowed(service: &Service, replicas: &[&Container], updating: bool) -> Opt
 
 async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let restock = &running.restock;
+    let host = &running.host;
     running.step(Step::Plan).await?;
-    let app = restock.app(name).await?;
+    let app = host.app(name).await?;
     let project = &app.model.as_ref().map_err(Clone::clone)?.project;
     if let Some(unknown) =
         services.iter().find(|service| !project.services.contains_key(&ServiceName::new(service.as_str())))
@@ -171,8 +174,8 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
         let message = format!("`service`: the app has no service `{unknown}`");
         return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(name));
     }
-    let snapshot = restock.snapshot().await?;
-    let found = restock.status_of(&app, &snapshot.digests, &restock.running_jobs().await?, Ask::Force).await;
+    let snapshot = host.snapshot().await?;
+    let found = host.status_of(&app, &snapshot.digests, &host.service.running_jobs().await?, Ask::Force).await;
     let containers = by_service(&app.containers);
     let (mut changes, mut skipped, mut failed, mut judged) = (Vec::new(), Vec::new(), Vec::new(), false);
     for found in found.services {

@@ -19,7 +19,7 @@ use super::list_apps::Looks;
 use super::logs::MOST_READERS;
 use super::metrics::Metrics;
 use super::notify::Notifying;
-use crate::adapters::apps_dir::AppsDir;
+use crate::adapters::apps_dir::{AppDir, AppsDir};
 use crate::adapters::clock::Clock;
 use crate::adapters::compose::{Compose, Locator};
 use crate::adapters::engine::Engine;
@@ -28,8 +28,9 @@ use crate::adapters::store::Store;
 use crate::adapters::systemd::Systemd;
 use crate::domain::container::Container;
 use crate::domain::hold::{Candidate, HeldBack};
+use crate::domain::host::{HostName, Subject, Target, split};
 use crate::domain::window::Window;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// Defaults that an app's `x-restock` can override, and bounds.
 #[derive(Debug, Clone)]
@@ -85,85 +86,182 @@ impl Limits {
     }
 }
 
-/// What the program is put together from.
+/// What the service is put together from.
 pub struct Parts {
     pub limits: Limits,
     pub clock: Clock,
-    pub apps: AppsDir,
-    pub engine: Engine,
-    pub locator: Locator,
     pub store: Store,
     pub locks: Locks,
     pub freshness: Freshness,
     pub notifying: Notifying,
+}
+
+/// What a host is put together from.
+pub struct HostParts {
+    pub name: HostName,
+    pub engine: Engine,
+    pub apps: AppsDir,
+    pub locator: Locator,
     pub systemd: Systemd,
-    /// The container this process runs in, if it runs in one.
+    /// The container this process runs in, if it runs in one on this host.
     pub own_container: Option<String>,
 }
 
-/// The service's parts. Cheap to share.
-pub struct Restock {
+/// What all hosts share: a fact of the registries, the database or this process.
+pub struct Service {
     pub limits: Limits,
     pub clock: Clock,
-    pub apps: AppsDir,
-    pub engine: Engine,
-    pub locator: Locator,
     pub store: Store,
     pub locks: Locks,
     pub freshness: Freshness,
     pub events: Events,
     pub jobs: Jobs,
-    pub resolver: Resolver,
-    pub inventory: Inventory,
-    /// What images under change by Docker's routes have meant.
-    pub(super) meanings: Meanings,
     /// Readers of logs, of which each has a Compose process.
     pub(super) log_readers: Arc<Semaphore>,
-    /// The last look at the apps.
-    pub looks: Looks,
     pub metrics: Metrics,
     /// What this process runs by itself.
     pub(super) planned: Planned,
     pub notifying: Notifying,
-    pub systemd: Systemd,
     /// Names this process on what it works on; another process never has the same.
     pub(in crate::usecases) worker: String,
-    /// The container this process runs in, if it runs in one.
-    own_container: Option<String>,
     /// Fires when the service shuts down.
     pub stopping: CancellationToken,
 }
 
-impl Restock {
+/// One engine and everything that is a fact of it. The use cases work on one host.
+pub struct Host {
+    pub name: HostName,
+    pub service: Arc<Service>,
+    pub engine: Engine,
+    pub apps: AppsDir,
+    pub locator: Locator,
+    pub systemd: Systemd,
+    pub resolver: Resolver,
+    pub inventory: Inventory,
+    /// What images under change by Docker's routes have meant.
+    pub(super) meanings: Meanings,
+    /// The last look at the apps.
+    pub looks: Looks,
+    own_container: Option<String>,
+}
+
+/// The whole program: the service and its hosts.
+pub struct Restock {
+    pub service: Arc<Service>,
+    /// The local host first.
+    hosts: Vec<Arc<Host>>,
+}
+
+impl Service {
     /// Puts the parts together; contacts nothing.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let events = Events::new();
-        let Parts { limits, clock, apps, engine, locator, store, locks, freshness, notifying, systemd, own_container } =
-            parts;
+        let Parts { limits, clock, store, locks, freshness, notifying } = parts;
         Arc::new(Self {
+            limits,
+            clock,
+            store,
+            locks,
             freshness,
             notifying,
-            systemd,
-            resolver: Resolver::new(limits.concurrency),
-            looks: Looks::default(),
-            inventory: Inventory::default(),
-            meanings: Meanings::default(),
+            events: Events::new(),
+            jobs: Jobs::default(),
             log_readers: Arc::new(Semaphore::new(MOST_READERS)),
             metrics: Metrics::default(),
             planned: Planned::default(),
-            jobs: Jobs::default(),
             worker: ulid::Ulid::new().to_string(),
-            own_container,
             stopping: CancellationToken::new(),
-            limits,
-            clock,
-            apps,
-            engine,
-            locator,
-            store,
-            locks,
-            events,
         })
+    }
+}
+
+impl Restock {
+    /// A program that works on `hosts`, the local one first.
+    pub fn new(service: Arc<Service>, hosts: Vec<HostParts>) -> Arc<Self> {
+        let hosts = hosts.into_iter().map(|parts| Arc::new(Host::new(service.clone(), parts))).collect();
+        Arc::new(Self { service, hosts })
+    }
+
+    /// All hosts, the local one first.
+    pub fn hosts(&self) -> &[Arc<Host>] {
+        &self.hosts
+    }
+
+    /// A host by its name.
+    ///
+    /// # Errors
+    /// `no_such_host`.
+    pub fn host(&self, name: &str) -> Result<&Arc<Host>, Error> {
+        let known = self.hosts.iter().find(|host| host.name.as_str() == name);
+        known.ok_or_else(|| {
+            let shown: String = name.chars().take(80).collect();
+            let known: Vec<_> = self.hosts.iter().map(|host| host.name.as_str()).collect();
+            Error::new(Kind::NotFound, "no_such_host", format!("no such host: {shown}"))
+                .hint(format!("the hosts are: {}", known.join(", ")))
+        })
+    }
+
+    /// Learns from every engine which registries it asks without TLS.
+    pub async fn learn_insecure(&self) {
+        for host in &self.hosts {
+            self.service.freshness.learn_insecure(&host.engine).await;
+        }
+    }
+
+    /// The host of the engine that names without a host belong to.
+    ///
+    /// # Errors
+    /// `no_such_host`.
+    pub fn local(&self) -> Result<&Arc<Host>, Error> {
+        self.host(HostName::LOCAL)
+    }
+
+    /// The host that a name's text form (`web`, `web@nas`) is on, and the name there.
+    ///
+    /// # Errors
+    /// `no_such_host`.
+    pub fn named<'n>(&self, text: &'n str) -> Result<(&Arc<Host>, &'n str), Error> {
+        let (name, host) = split(text);
+        Ok((self.host(host.unwrap_or(HostName::LOCAL))?, name))
+    }
+}
+
+impl Restock {
+    /// An app by its name's text form.
+    ///
+    /// # Errors
+    /// No such host or app, or the directory cannot be read.
+    pub fn find_app(&self, text: &str) -> Result<AppDir, Error> {
+        let (host, name) = self.named(text)?;
+        Ok(host.apps.find(name)?)
+    }
+}
+
+impl Host {
+    fn new(service: Arc<Service>, parts: HostParts) -> Self {
+        let HostParts { name, engine, apps, locator, systemd, own_container } = parts;
+        Self {
+            resolver: Resolver::new(service.limits.concurrency),
+            name,
+            service,
+            engine,
+            apps,
+            locator,
+            systemd,
+            inventory: Inventory::default(),
+            meanings: Meanings::default(),
+            looks: Looks::default(),
+            own_container,
+        }
+    }
+
+    /// A target on this host.
+    pub fn target(&self, subject: Subject) -> Target {
+        Target::new(&self.name, subject)
+    }
+
+    /// A standalone container on this host as what a job works on.
+    pub fn container_target(&self, container: &Container) -> Target {
+        self.target(Subject::Container(container.name.clone()))
     }
 
     /// Compose, or what is missing.

@@ -29,7 +29,7 @@ impl Work<'_> {
         if many.is_empty() {
             return Vec::new();
         }
-        let Ok(after) = self.running.restock.engine.project_containers(&project.name).await else { return Vec::new() };
+        let Ok(after) = self.running.host.engine.project_containers(&project.name).await else { return Vec::new() };
         let after = by_service(&after);
         let fewer = many.into_iter().filter_map(|(service, was)| {
             let (had, has) = (was.replicas, after.get(service).map_or(0, Vec::len));

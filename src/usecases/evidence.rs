@@ -21,7 +21,7 @@ impl Work<'_> {
     ///
     /// A look that fails keeps less, and is no failure of its own.
     pub(super) async fn keep_evidence(&mut self, blamed: Option<&ServiceName>) {
-        let engine = &self.running.restock.engine;
+        let engine = &self.running.host.engine;
         self.failed_containers = if let (Some(project), Some(scene)) = (self.attempt.project(), &self.scene) {
             let expected = self.expected_of_new().await;
             of_project(engine, &project.name, &expected, blamed, &scene.redactor).await

@@ -46,7 +46,7 @@ pub(super) async fn fetch(
     options: &UpdateOptions,
     everything: &[Container],
 ) -> Result<Fetched, Error> {
-    let restock = &running.restock;
+    let host = &running.host;
     let call = ProjectCall::new(&app.path);
     let named: Vec<_> = options.services.iter().map(ServiceName::new).collect();
     if let Some(option) = named.iter().find(|name| name.as_str().starts_with('-')) {
@@ -54,7 +54,7 @@ pub(super) async fn fetch(
         let message = format!("`service`: the app has no service `{option}`");
         return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(&app.name));
     }
-    let known = restock.store.references(&app.name).await?;
+    let known = host.service.store.references(&app.id()).await?;
     let mut locks = running.image_locks(&known).await?;
     let digests = match &options.prepared {
         Some(prepared) => prepared.digests.clone(),
@@ -68,7 +68,7 @@ pub(super) async fn fetch(
     };
     let containers = containers_of(&model.project, everything);
     check_directory(app, &containers)?;
-    check_containers(restock, app, &containers)?;
+    check_containers(host, app, &containers)?;
     let visible: BTreeSet<_> = model.project.services.keys().cloned().collect();
     let (call, model) = with_what_runs(compose, app, call, model, &containers).await?;
     let selected = select(&model.project, options, app)?;
@@ -84,7 +84,7 @@ pub(super) async fn fetch(
         pulled = None;
     }
     if known != references {
-        restock.store.remember_references(&app.name, &references).await?;
+        host.service.store.remember_references(&app.id(), &references).await?;
     }
     let redactor = redactor(app, &model);
     let failed = |failure: PullFailure| failure.error(&model.project, &redactor).app(&app.name);
@@ -110,7 +110,7 @@ async fn digests_of(
 ) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let own = of_directory(app, everything);
     let ids: BTreeSet<_> = own.iter().map(|container| container.image_id.to_string()).collect();
-    let images = running.restock.engine.images(ids).await?;
+    let images = running.host.engine.images(ids).await?;
     Ok(images.into_iter().filter_map(|(id, image)| Some((id, image?.repo_digests))).collect())
 }
 
@@ -139,7 +139,7 @@ async fn resolve_and_pull(
 async fn missing(running: &Running, model: &Model, prepared: &Prepared) -> Result<Vec<ServiceName>, Error> {
     let newer = model.project.services.iter().filter(|(name, _)| prepared.newer.contains(*name));
     let references: BTreeSet<_> = newer.clone().map(|(_, service)| service.image.clone()).collect();
-    let here = running.restock.engine.images(references).await?;
+    let here = running.host.engine.images(references).await?;
     let is_here = |service: &Service| {
         let reference = service.image.parse::<ImageReference>().map(|reference| reference.canonical());
         let pulled = reference.ok().and_then(|reference| prepared.pulled.get(&reference));
@@ -157,8 +157,8 @@ async fn pull(
     redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Result<(), PullFailure> {
-    let mut relay = Relay::new(&running.restock.events, &running.handle.id, redactor.clone());
-    let timeout = running.restock.limits.pull_timeout;
+    let mut relay = Relay::new(&running.host.service.events, &running.handle.id, redactor.clone());
+    let timeout = running.host.service.limits.pull_timeout;
     let pulled = compose.pull(call, services, timeout, cancel, |line| relay.line(line)).await;
     pulled.map_err(|error| PullFailure { error, subject: relay.failed })
 }

@@ -8,14 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::context::Restock;
+use super::context::Host;
 use super::jobs::{Running, Ticket};
 use super::list_images::authfile_among;
 use super::pull::pull;
 use super::update_container::{ContainerOptions, Pull};
 use crate::domain::container::Container;
+use crate::domain::host::{Subject, Target};
 use crate::domain::image::ImageReference;
-use crate::domain::job::{Job, JobId, JobResult, Kind, Outcome, State, Step, Target};
+use crate::domain::job::{Job, JobId, JobResult, Kind, Outcome, State, Step};
 use crate::error::{Error, Kind as ErrorKind};
 
 /// The progress of a container's update, in the shape of the docker-image-watcher API.
@@ -29,14 +30,14 @@ pub struct LayerProgress {
     pub status: String,
 }
 
-impl Restock {
+impl Host {
     /// Starts the update of a group: one pull, then each container, Compose containers through their apps.
     pub async fn start_group_update(
         self: &Arc<Self>,
         image: ImageReference,
         members: Vec<Container>,
     ) -> Result<Ticket, Error> {
-        let target = Target::Group(image.familiar());
+        let target = self.target(Subject::Group(image.familiar()));
         self.start_job(
             Kind::ContainerUpdate,
             target,
@@ -49,19 +50,20 @@ impl Restock {
     pub async fn progress(&self, text: &str) -> Result<Option<LayerProgress>, Error> {
         let (container, snapshot) = self.container(text).await?;
         let app = container.compose.as_ref().and_then(|_| self.app_of(&container).ok());
-        let own = app.map_or_else(|| Target::Container(container.name.clone()), Target::App);
+        let own = self.target(app.map_or_else(|| Subject::Container(container.name.clone()), Subject::App));
         // A group's standalone members are pulled for by the group's own job, before theirs begin.
         let reference = snapshot.references[&container.id].parse::<ImageReference>();
-        let group = reference.ok().map(|reference| Target::Group(reference.with_effective_tag().familiar()));
+        let group =
+            reference.ok().map(|reference| self.target(Subject::Group(reference.with_effective_tag().familiar())));
         let targets: Vec<_> = [own].into_iter().chain(group).collect();
-        let running = self.jobs.running();
+        let running = self.service.jobs.running();
         let running_for = |target: &Target| running.iter().find(|job| job.target == *target);
         if let Some(job) = targets.iter().find_map(running_for) {
             return Ok(Some(self.layer_of(&job.id)));
         }
         let mut last: Option<Job> = None;
         for target in &targets {
-            let job = self.store.last_job(target).await?.filter(|job| job.state == State::Finished);
+            let job = self.service.store.last_job(target).await?.filter(|job| job.state == State::Finished);
             last = last.into_iter().chain(job).max_by(|a, b| a.id.cmp(&b.id));
         }
         let error = last.and_then(|job| job.error).map(|error| error.message);
@@ -69,7 +71,7 @@ impl Restock {
     }
 
     fn layer_of(&self, job: &JobId) -> LayerProgress {
-        let (replay, _) = self.events.listen(Some(0));
+        let (replay, _) = self.service.events.listen(Some(0));
         let last = replay.events.into_iter().rev().filter(|event| event.job.as_ref() == Some(job));
         for event in last {
             match event.event {
@@ -105,7 +107,7 @@ impl LayerProgress {
 
 async fn update(running: &Running, image: &ImageReference, members: &[Container]) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let restock = &running.restock;
+    let host = &running.host;
     let (of_apps, alone): (Vec<_>, Vec<_>) = members.iter().partition(|container| container.compose.is_some());
     let mut pull_each = Pull::Always;
     if !alone.is_empty() {
@@ -113,7 +115,7 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
         let authfile = authfile_among(&alone);
         let _lock = running.image_locks(&[image.canonical()].into()).await?;
         pull(running, image, None, authfile.as_deref()).await?;
-        if let Some(pulled) = restock.engine.image(&image.canonical()).await? {
+        if let Some(pulled) = host.engine.image(&image.canonical()).await? {
             pull_each = Pull::UnlessItIs(pulled.id);
         }
     }
@@ -129,18 +131,18 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     };
     let options = ContainerOptions { pull: pull_each, ..ContainerOptions::default() };
     for container in alone {
-        let ended = restock.run_to_end(|| restock.start_container_update(&container.id, options.clone())).await;
+        let ended = host.service.run_to_end(|| host.start_container_update(&container.id, options.clone())).await;
         note(&container.name, ended);
     }
     let mut apps = BTreeSet::new();
     for container in of_apps {
-        match restock.app_of(container) {
+        match host.app_of(container) {
             Ok(app) => drop(apps.insert(app)),
             Err(error) => note(&container.name, Err(error)),
         }
     }
     for app in apps {
-        let ended = restock.run_to_end(|| restock.start_update(&app, Default::default())).await;
+        let ended = host.service.run_to_end(|| host.start_update(&app, Default::default())).await;
         note(&app, ended);
     }
     if !failures.is_empty() {

@@ -77,7 +77,7 @@ impl Scene {
     ) -> Result<(), CommandError> {
         tracing::info!(service = %hook.service, when, "running a hook");
         let told = json!({ "hook": when, "service": hook.service });
-        running.restock.events.tell(Some(&running.handle.id), "hook", told);
+        running.host.service.events.tell(Some(&running.handle.id), "hook", told);
         self.compose.exec(&self.call, &hook.service, &hook.command, hook.timeout, cancel).await
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
-use super::context::Restock;
+use super::context::Host;
 use super::image_record::{Change, ImageChange};
 use crate::adapters::lock::ImageLocks;
 use crate::domain::image::{ImageId, ImageReference};
@@ -65,7 +65,7 @@ struct Known {
     meaning: Arc<Meaning>,
 }
 
-impl Restock {
+impl Host {
     /// Notes what the names of `scope` mean, before `by` changes them. No update uses them until the watch ends; changes
     /// of one name through Docker's routes do not wait for each other.
     ///
@@ -142,7 +142,7 @@ impl Restock {
     }
 
     async fn lock_names(&self, names: BTreeSet<String>) -> Result<ImageLocks, Error> {
-        Ok(self.locks.images_shared(&names, LOCK_DEADLINE).await?)
+        Ok(self.service.locks.images_shared(&self.name, &names, LOCK_DEADLINE).await?)
     }
 
     /// Locks all names of an image; the name may have come to mean another one until they were locked.

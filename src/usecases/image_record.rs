@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::context::Restock;
+use super::context::Host;
 use crate::domain::app::ServiceName;
+use crate::domain::host::Target;
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{Job, JobId, JobResult, Kind, OneOrMany, Outcome, ServiceChange, State, Target};
+use crate::domain::job::{Job, JobId, JobResult, Kind, OneOrMany, Outcome, ServiceChange, State};
 use crate::error::Error;
 
 /// What a name meant, and means now.
@@ -23,7 +24,7 @@ pub(super) struct ImageChange<'a> {
     pub took: Duration,
 }
 
-impl Restock {
+impl Host {
     /// Records a change in the history of each app and container that uses one of the names.
     pub(super) async fn record(&self, change: ImageChange<'_>) -> Result<(), Error> {
         if change.changes.is_empty() {
@@ -47,9 +48,9 @@ impl Restock {
         for (target, services) in by_target.into_values() {
             let job = change.job(target, services);
             tracing::info!(job.id = %job.id, target = job.target.name(), by = change.by, "an image in use was changed");
-            self.store.insert(&job).await?;
-            self.metrics.ended(job.kind, Outcome::Done, change.took);
-            self.events.tell(Some(&job.id), "result", serde_json::json!(job));
+            self.service.store.insert(&job).await?;
+            self.service.metrics.ended(job.kind, Outcome::Done, change.took);
+            self.service.events.tell(Some(&job.id), "result", serde_json::json!(job));
         }
         Ok(())
     }
@@ -78,7 +79,7 @@ impl Restock {
         for container in &containers {
             let labels = container.compose.as_ref();
             if labels.is_none_or(|labels| !projects.contains(&labels.project)) {
-                let target = Target::Container(container.name.clone());
+                let target = self.container_target(container);
                 users.push((target, ServiceName::new(&container.name), references[&container.id].clone()));
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::context::Restock;
+use super::context::Host;
 use super::events::APPS_CHANGED;
 use super::flights::Flights;
 use crate::adapters::engine::News;
@@ -55,7 +55,7 @@ pub struct Inventory {
     news: Notify,
 }
 
-impl Restock {
+impl Host {
     /// The containers as they are now. While the engine's events are heard and nothing has happened, nobody is asked.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
         if let Some(snapshot) = self.inventory.current() {
@@ -134,7 +134,7 @@ impl Restock {
         let watch = async {
             loop {
                 // An engine that comes back may have other settings.
-                self.freshness.learn_insecure(&self.engine).await;
+                self.service.freshness.learn_insecure(&self.engine).await;
                 if let Err(error) = self.engine.watch(|news| self.inventory.heard(news)).await {
                     tracing::debug!(%error, "the engine's events are not heard");
                 }
@@ -146,7 +146,7 @@ impl Restock {
         tokio::select! {
             () = watch => {}
             () = self.heed_news() => {}
-            () = self.stopping.cancelled() => {}
+            () = self.service.stopping.cancelled() => {}
         }
     }
 
@@ -177,7 +177,7 @@ impl Restock {
 
     /// Publishes that lists of apps may look different now.
     pub(super) fn tell_apps_changed(&self) {
-        self.events.tell(None, APPS_CHANGED, serde_json::json!({}));
+        self.service.events.tell(None, APPS_CHANGED, serde_json::json!({}));
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::context::Restock;
+use super::context::Host;
 use crate::adapters::apps_dir::{AppDir, Fingerprint};
 use crate::adapters::compose::{Model, ProjectCall};
 use crate::adapters::store::RememberedProject;
@@ -156,7 +156,7 @@ impl Known {
     }
 }
 
-impl Restock {
+impl Host {
     /// A project as far as `trust` allows from what is known, else as Compose resolves it.
     pub(super) async fn project(&self, app: &AppDir, call: &Call, trust: Trust) -> Result<Resolved, Error> {
         self.resolver.loaded.get_or_init(|| self.load_projects()).await;
@@ -173,22 +173,22 @@ impl Restock {
         if !is_due || !lock(&self.resolver.renewing).insert(call.clone()) {
             return;
         }
-        let (restock, app) = (self.clone(), app.clone());
+        let (host, app) = (self.clone(), app.clone());
         tokio::spawn(async move {
             tokio::select! {
-                renewed = restock.ask_compose(&app, &call, Trust::Recent) => if let Err(error) = renewed {
+                renewed = host.ask_compose(&app, &call, Trust::Recent) => if let Err(error) = renewed {
                     tracing::debug!(app = %app.name, %error, "a project could not be renewed");
                 },
-                () = restock.stopping.cancelled() => {}
+                () = host.service.stopping.cancelled() => {}
             }
             let others = {
-                let mut renewing = lock(&restock.resolver.renewing);
+                let mut renewing = lock(&host.resolver.renewing);
                 renewing.remove(&call);
                 renewing.len()
             };
             // All together: each transaction is synced.
             if others == 0 {
-                restock.write_projects().await;
+                host.write_projects().await;
             }
         });
     }
@@ -215,7 +215,7 @@ impl Restock {
 
     /// Starts from what the database remembers.
     async fn load_projects(&self) {
-        let remembered = match self.store.remembered_projects::<Fingerprint>().await {
+        let remembered = match self.service.store.remembered_projects::<Fingerprint>(&self.name).await {
             Ok(remembered) => remembered,
             Err(error) => return tracing::warn!(%error, "what was known of the projects cannot be read"),
         };
@@ -264,7 +264,7 @@ impl Restock {
             };
             unwritten.iter().filter_map(row).collect()
         };
-        if let Err(error) = self.store.remember_projects(projects, names).await {
+        if let Err(error) = self.service.store.remember_projects(&self.name, projects, names).await {
             tracing::warn!(%error, "what is known of the projects could not be written down");
         }
     }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::context::Restock;
+use super::context::Host;
 use super::update_container::{ContainerOptions, Follow, Pull};
 use crate::domain::container::Container;
 
 /// How long a container may take to stop, where it does not say otherwise itself: what the Docker CLI gives it.
 const GRACE: Duration = Duration::from_secs(10);
 
-impl Restock {
+impl Host {
     /// Makes the containers again whose network went away with one of `replaced`: until then they run on without any.
     /// Compose takes along those of the same project, so this is about those that belong to none.
     ///
@@ -109,7 +109,7 @@ impl Restock {
             no_rollback: true,
             follows: Some(Follow { old_id: old.to_owned(), new_id: new.id.clone() }),
         };
-        let ended = self.run_to_end(|| self.start_container_update(&container.id, options.clone())).await;
+        let ended = self.service.run_to_end(|| self.start_container_update(&container.id, options.clone())).await;
         match ended.map(|job| job.error) {
             Ok(None) => Ok(()),
             Ok(Some(error)) => Err(error.message),

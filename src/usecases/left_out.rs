@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::context::Restock;
+use super::context::Host;
 use super::update_app::UpdateOptions;
 use crate::adapters::apps_dir::AppDir;
 use crate::domain::app::ServiceName;
@@ -18,7 +18,7 @@ type Images = BTreeMap<String, Option<LocalImage>>;
 /// Services, and why each is left alone.
 pub(super) type LeftOut = BTreeMap<ServiceName, SkipReason>;
 
-impl Restock {
+impl Host {
     /// What the services of a project that have containers, or are run before others, mean by their references.
     pub(super) async fn images_of(&self, project: &Project, containers: &[Container]) -> Result<Images, Error> {
         let named = by_service(containers).into_keys().chain(project.one_shots());
@@ -35,12 +35,12 @@ impl Restock {
         images: &Images,
         asked: &BTreeSet<ServiceName>,
     ) -> Result<LeftOut, Error> {
-        Ok(unfit(project, containers, images, &self.store.moved_back().await?, asked))
+        Ok(unfit(project, containers, images, &self.service.store.moved_back(&self.name).await?, asked))
     }
 
     /// Whether an image is what a rollback, of whatever followed the same reference, has gone back to.
     pub(super) async fn is_moved_back(&self, reference: &ImageReference, image: &LocalImage) -> Result<bool, Error> {
-        Ok(self.store.moved_back().await?.get(&reference.canonical()) == Some(&image.id))
+        Ok(self.service.store.moved_back(&self.name).await?.get(&reference.canonical()) == Some(&image.id))
     }
 }
 

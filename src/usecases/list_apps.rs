@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use jiff::Timestamp;
 
-use super::context::Restock;
+use super::context::Host;
 use super::flights::Flights;
 use super::freshness::Ask;
 use super::inventory::Snapshot;
@@ -109,7 +109,7 @@ impl Look {
     }
 }
 
-impl Restock {
+impl Host {
     /// All apps with the engine's containers as they are known. One that is broken stays among them with its error.
     pub async fn apps_among(&self, containers: &[Container]) -> Result<Vec<App>, Error> {
         let apps = self.apps_trusting(self.apps.list()?, containers, Trust::Recent).await?;
@@ -145,7 +145,7 @@ impl Restock {
             snapshot: snapshot.serial,
             apps: found.version,
             projects: self.resolver.version(),
-            freshness: self.freshness.version(),
+            freshness: self.service.freshness.version(),
             settings: self.looks.settings.load(Ordering::Acquire),
         };
         let last = self.last_look();
@@ -157,7 +157,7 @@ impl Restock {
         let (apps, toggles, running) = tokio::try_join!(
             self.apps_trusting(dirs, &snapshot.containers, trust),
             self.toggles(),
-            self.running_jobs()
+            self.service.running_jobs()
         )?;
         let mut seen = Vec::with_capacity(apps.len());
         for (app, asked) in apps {
@@ -181,7 +181,7 @@ impl Restock {
     /// Whether nothing is known to have changed since a look, and it is younger than `age`; nobody is asked.
     pub(super) fn still_holds(&self, look: &Look, age: Duration) -> bool {
         let snapshot = self.inventory.undisturbed().is_some_and(|known| known.serial == look.made_from.snapshot);
-        snapshot && self.freshness.version() == look.made_from.freshness && look.at.elapsed() < age
+        snapshot && self.service.freshness.version() == look.made_from.freshness && look.at.elapsed() < age
     }
 
     /// Something that lists show has changed here: a setting, or a job that has begun or ended.
@@ -195,7 +195,7 @@ impl Restock {
         let watch = async {
             let mut before = None;
             loop {
-                if self.events.is_heard() {
+                if self.service.events.is_heard() {
                     match self.seen_apps(Trust::Known).await {
                         Ok(look) if before.replace(look.outside()).is_some_and(|before| before != look.outside()) => {
                             self.tell_apps_changed();
@@ -209,7 +209,7 @@ impl Restock {
         };
         tokio::select! {
             () = watch => {}
-            () = self.stopping.cancelled() => {}
+            () = self.service.stopping.cancelled() => {}
         }
     }
 

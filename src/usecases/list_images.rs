@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::context::Restock;
+use super::context::Host;
 use super::freshness::{Ask, Asked, digests_of, followed};
 use super::inventory::Snapshot;
 use super::policies::Toggles;
 use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status};
 use crate::domain::group::{GroupStatus, find_container};
+use crate::domain::host::Subject;
 use crate::domain::image::{Digest, ImageReference};
-use crate::domain::job::Target;
 use crate::error::{Error, Kind};
 
 /// As much of a digest as the API shows.
@@ -46,7 +46,7 @@ pub struct Member {
     pub auto_update: bool,
 }
 
-impl Restock {
+impl Host {
     /// The groups as they are known now. No registry is asked on the way; answers that are missing or old are fetched
     /// in the background.
     pub async fn groups(self: &Arc<Self>) -> Result<Vec<Group>, Error> {
@@ -63,10 +63,10 @@ impl Restock {
     pub fn refresh_groups(self: &Arc<Self>, snapshot: &Snapshot) {
         let groups = by_reference(snapshot).into_iter().filter(|(reference, _)| reference.digest().is_none());
         let references: Asked = groups.map(|(reference, members)| (reference, authfile_among(&members))).collect();
-        if references.keys().all(|reference| self.freshness.is_fresh(reference)) {
+        if references.keys().all(|reference| self.service.freshness.is_fresh(reference)) {
             return;
         }
-        let freshness = self.freshness.clone();
+        let freshness = self.service.freshness.clone();
         tokio::spawn(async move { freshness.learn(&references, Ask::IfStale).await });
     }
 
@@ -80,8 +80,11 @@ impl Restock {
         let mut containers = Vec::with_capacity(members.len());
         let image = reference.familiar();
         for container in members {
-            let finding =
-                self.freshness.find(container, &image, digests_of(container, &snapshot.digests), Ask::Nobody).await;
+            let finding = self
+                .service
+                .freshness
+                .find(container, &image, digests_of(container, &snapshot.digests), Ask::Nobody)
+                .await;
             containers.push(Member {
                 container_id: container.short_id().to_owned(),
                 container_name: container.name.clone(),
@@ -90,7 +93,7 @@ impl Restock {
                 auto_update: toggles.marks(container),
             });
         }
-        let known = self.freshness.known(reference).and_then(|known| known.digest);
+        let known = self.service.freshness.known(reference).and_then(|known| known.digest);
         Group {
             image,
             remote_digest: short(known.as_ref().map(|(digest, _)| digest)),
@@ -118,21 +121,21 @@ impl Restock {
         let reference = &snapshot.references[&container.id];
         if let Ok(parsed) = followed(reference) {
             let authfile = container.authfile.clone().or_else(|| authfile_of(&parsed, &snapshot));
-            self.freshness.learn(&Asked::from([(parsed, authfile)]), ask).await;
+            self.service.freshness.learn(&Asked::from([(parsed, authfile)]), ask).await;
         }
-        Ok(self.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
+        Ok(self.service.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
     }
 
     async fn is_being_updated(&self, container: &Container) -> Result<bool, Error> {
-        let running = self.running_jobs().await?;
+        let running = self.service.running_jobs().await?;
         if running.is_empty() {
             return Ok(false);
         }
         let app = self.app_of(container).ok();
-        Ok(running.iter().any(|job| match &job.target {
-            Target::Container(name) => *name == container.name,
-            Target::App(name) => app.as_deref() == Some(name.as_str()),
-            Target::Group(_) | Target::All(_) => false,
+        Ok(running.iter().any(|job| match &job.target.subject {
+            Subject::Container(name) => *name == container.name,
+            Subject::App(name) => app.as_deref() == Some(name.as_str()),
+            Subject::Group(_) | Subject::All => false,
         }))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Restock;
+use super::context::Host;
 use super::known_projects::Trust;
 use super::resolve::{Reading, redactor};
 use crate::error::{Error, Kind, command_error};
@@ -32,7 +32,7 @@ impl LogLine {
     }
 }
 
-impl Restock {
+impl Host {
     /// The last `tail` lines of each container, and with `follow` those to come until the receiver is dropped. What a reader
     /// is too slow for is left out, and the next line says how much that was.
     ///
@@ -45,7 +45,7 @@ impl Restock {
         follow: bool,
     ) -> Result<mpsc::UnboundedReceiver<LogLine>, Error> {
         let app = self.apps.find(name)?;
-        let reader = self.log_readers.clone().try_acquire_owned().map_err(|_| {
+        let reader = self.service.log_readers.clone().try_acquire_owned().map_err(|_| {
             let message = format!("{MOST_READERS} logs are being read already");
             Error::new(Kind::TooMany, "too_many_readers", message).hint("close one of them").retry_after(10)
         })?;
@@ -56,7 +56,7 @@ impl Restock {
         let redactor = redactor(&app, model);
         let (sender, receiver) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(WAITING));
-        let stop = self.stopping.child_token();
+        let stop = self.service.stopping.child_token();
         tokio::spawn(async move {
             let _reader = reader;
             let cancel = CancellationToken::new();

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::context::Restock;
+use super::context::Host;
 use super::known_projects::Trust;
 use crate::domain::job::{Kind, Outcome};
 
@@ -91,15 +91,15 @@ impl Metrics {
     }
 }
 
-impl Restock {
+impl Host {
     /// Everything that is counted and measured, as it is now.
     pub fn observe(self: &Arc<Self>) -> Registry {
         let mut registry = Registry::with_prefix("restock");
         let build = Family::<Label, Gauge>::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
         registry.register("build_info", "The version that runs", build);
-        registry.register("jobs", "Jobs of this process that have ended", self.metrics.jobs.clone());
-        let durations = self.metrics.durations.clone();
+        registry.register("jobs", "Jobs of this process that have ended", self.service.metrics.jobs.clone());
+        let durations = self.service.metrics.durations.clone();
         registry.register("job_duration_seconds", "How long jobs of this process took", durations);
         self.observe_now(&mut registry);
         self.observe_registries(&mut registry);
@@ -113,7 +113,7 @@ impl Restock {
         for kind in KINDS {
             running.get_or_create(&KindLabels { kind: kind.to_string() }).set(0);
         }
-        for job in self.jobs.running() {
+        for job in self.service.jobs.running() {
             running.get_or_create(&KindLabels { kind: job.kind.to_string() }).inc();
         }
         registry.register("jobs_running", "Jobs of this process that run", running);
@@ -124,7 +124,7 @@ impl Restock {
 
     fn observe_registries(&self, registry: &mut Registry) {
         let requests = Family::<RequestLabels, Counter>::default();
-        for count in self.freshness.registry().stats().counts() {
+        for count in self.service.freshness.registry().stats().counts() {
             // 4xx, 5xx: single statuses would be many series that say the same.
             let status = count.status.map_or_else(|| "none".to_owned(), |status| format!("{}xx", status / 100));
             let labels = RequestLabels { host: count.host, kind: count.kind.as_str(), status };
@@ -132,7 +132,7 @@ impl Restock {
         }
         registry.register("registry_requests", "Requests to registries and their token servers", requests);
         let lookups = Family::<Label, Counter>::default();
-        let (known, asked) = self.freshness.lookups();
+        let (known, asked) = self.service.freshness.lookups();
         lookups.get_or_create(&[("result", "hit".to_owned())]).inc_by(known);
         lookups.get_or_create(&[("result", "miss".to_owned())]).inc_by(asked);
         let help = "Questions for an image's freshness: hit, answered from what is known; miss, asked of the registry";
@@ -160,14 +160,14 @@ impl Restock {
     /// Renews the look at the apps where it is out of date, without anybody waiting for it.
     fn look_again(self: &Arc<Self>) {
         let current = self.last_look().is_some_and(|look| self.still_holds(&look, LOOK_AGAIN));
-        if current || self.stopping.is_cancelled() {
+        if current || self.service.stopping.is_cancelled() {
             return;
         }
-        let Ok(looking) = self.metrics.looking.clone().try_lock_owned() else { return };
-        let restock = self.clone();
+        let Ok(looking) = self.service.metrics.looking.clone().try_lock_owned() else { return };
+        let host = self.clone();
         tokio::spawn(async move {
             let _looking = looking;
-            if let Err(error) = restock.seen_apps(Trust::Known).await {
+            if let Err(error) = host.seen_apps(Trust::Known).await {
                 tracing::debug!(%error, "the apps could not be looked at");
             }
         });

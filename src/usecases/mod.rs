@@ -1,4 +1,4 @@
-//! What Restock does, one verb a file. Knows nothing of HTTP or of terminals.
+//! The use cases, one verb a file. They know nothing of HTTP or of terminals.
 
 pub mod access;
 mod attempt;
@@ -40,4 +40,4 @@ mod pull;
 mod recipe;
 mod relay;
 
-pub use context::{Limits, Parts, Restock, Waits};
+pub use context::{Host, HostParts, Limits, Parts, Restock, Service, Waits};

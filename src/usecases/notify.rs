@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::context::Restock;
+use super::context::Service;
 use crate::adapters::notifier::{Notifier, Receiver};
 use crate::adapters::store::{StoreError, Waiting};
-use crate::domain::job::{Job, JobId, ServiceChange, Target};
+use crate::domain::host::Target;
+use crate::domain::job::{Job, JobId, ServiceChange};
 use crate::domain::notice::{Event, Notice};
 use crate::error::Error;
 
@@ -86,7 +87,7 @@ pub struct Tested {
     pub error: Option<String>,
 }
 
-impl Restock {
+impl Service {
     /// Tells how a job ended, where that is of interest. A failure to do so is logged.
     pub async fn announce(&self, job: &Job) {
         if let Some(notice) = Notice::of_job(job) {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::attempt::KEEP;
-use super::context::Restock;
+use super::context::Host;
 use crate::adapters::engine::EngineError;
 use crate::adapters::store::StoreError;
 use crate::domain::image::ImageId;
 use crate::domain::job::Kind;
 
-impl Restock {
+impl Host {
     /// Takes away protecting names that are older than `keep`, and, where that is asked for, the images behind them that
     /// nothing else names and no container uses; never anything else. A failure changes nothing but the log.
     pub(super) async fn forget_old_images(&self) {
@@ -32,7 +32,7 @@ impl Restock {
                 Err(error) => tracing::warn!(image = name, %error, "a protecting tag could not be removed"),
             }
         }
-        if !self.limits.cleanup {
+        if !self.service.limits.cleanup {
             return;
         }
         for image in old {
@@ -46,9 +46,9 @@ impl Restock {
     /// images may be needed any moment.
     async fn jobs_in_use(&self) -> Result<BTreeSet<String>, StoreError> {
         let mut in_use = BTreeSet::new();
-        for job in self.store.running().await? {
+        for job in self.service.store.running().await? {
             if let (Kind::Rollback, Ok(app)) = (job.kind, job.target.name().parse())
-                && let Ok(Some((update, _))) = self.store.last_update(&app).await
+                && let Ok(Some((update, _))) = self.service.store.last_update(&app).await
             {
                 in_use.insert(update.id.to_string());
             }
@@ -61,7 +61,7 @@ impl Restock {
     fn is_expired(&self, name: &str, in_use: &BTreeSet<String>) -> bool {
         let job = name.rsplit(':').next().and_then(|tag| tag.split('-').next()?.parse::<ulid::Ulid>().ok());
         job.filter(|job| !in_use.contains(&job.to_string()))
-            .is_some_and(|job| job.datetime().elapsed().is_ok_and(|age| age > self.limits.keep))
+            .is_some_and(|job| job.datetime().elapsed().is_ok_and(|age| age > self.service.limits.keep))
     }
 
     async fn remove_unused(&self, image: &ImageId) -> Result<(), EngineError> {

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::context::Restock;
+use super::context::Host;
 use super::list_apps::App;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
-use crate::domain::job::Target;
 use crate::domain::plan::by_service;
 use crate::domain::policy::{Policy, PolicyLabels, Source, UnknownPolicy, decide};
 use crate::error::{Error, Kind};
@@ -45,7 +44,7 @@ impl ServicePolicy {
     }
 }
 
-impl Restock {
+impl Host {
     /// The policy of an app.
     pub async fn policy(&self, name: &str) -> Result<AppPolicy, Error> {
         let app = self.app(name).await?;
@@ -62,9 +61,9 @@ impl Restock {
     /// of it before; `None` unsets all that. Mistakes in the app's file are no obstacle.
     pub async fn set_policy(&self, name: &str, policy: Option<Policy>) -> Result<AppPolicy, Error> {
         let app = self.app(name).await?;
-        self.store.set_toggle(&app.dir.target(), policy.map(|policy| policy.to_string()).as_deref()).await?;
+        self.service.store.set_toggle(&app.dir.target(), policy.map(|policy| policy.to_string()).as_deref()).await?;
         for container in &app.containers {
-            self.store.set_toggle(&Target::Container(container.name.clone()), None).await?;
+            self.service.store.set_toggle(&self.container_target(container), None).await?;
         }
         self.changed();
         Ok(policy_of(&app, &self.toggles().await?))
@@ -73,15 +72,15 @@ impl Restock {
     /// Turns a container's automatic updates on or off, whoever had decided; tells which they are then.
     pub async fn toggle_container(&self, text: &str) -> Result<bool, Error> {
         let (container, _) = self.container(text).await?;
-        let target = Target::Container(container.name.clone());
+        let target = self.container_target(&container);
         let inherited = self.inherits(&container).await?;
-        let is_on = match self.store.toggle(&target).await? {
+        let is_on = match self.service.store.toggle(&target).await? {
             Some(policy) => policy != DISABLED,
             None => inherited,
         };
         // What holds anyway needs no word of its own, and follows the file and the labels again.
         let own = (is_on == inherited).then_some(if is_on { DISABLED } else { "registry" });
-        self.store.set_toggle(&target, own).await?;
+        self.service.store.set_toggle(&target, own).await?;
         self.changed();
         Ok(!is_on)
     }
@@ -93,7 +92,7 @@ impl Restock {
             Err(_) => None,
         };
         let setting = match &app {
-            Some(app) => self.store.toggle(&app.dir.target()).await?,
+            Some(app) => self.service.store.toggle(&app.dir.target()).await?,
             None => None,
         };
         let in_file = app.as_ref().and_then(in_file);
@@ -103,8 +102,8 @@ impl Restock {
     /// Everything that people have set.
     pub async fn toggles(&self) -> Result<Toggles, Error> {
         Ok(Toggles {
-            apps: self.store.toggles("app").await?.into_iter().collect(),
-            containers: self.store.toggles("container").await?.into_iter().collect(),
+            apps: self.service.store.toggles("app").await?.into_iter().collect(),
+            containers: self.service.store.toggles("container").await?.into_iter().collect(),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::attempt::unsettled;
-use super::context::Restock;
+use super::context::Host;
 use super::jobs::{Running, Ticket};
 use super::relay::Relay;
 use super::resolve::{
@@ -14,12 +14,11 @@ use super::update_app::ensure_volumes;
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor, readable};
-use crate::adapters::lock::ImageLocks;
 use crate::domain::attempt::Obstacle;
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::error::{Error, command_error};
 
-impl Restock {
+impl Host {
     /// Starts `docker compose up -d` of an app.
     pub async fn start_up(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
         let app = self.apps.find(name)?;
@@ -35,25 +34,25 @@ impl Restock {
 
 async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let restock = &running.restock;
+    let host = &running.host;
     running.step(Step::Resolve).await?;
-    let compose = restock.compose().await?;
-    let (call, model) = resolve(restock, app, &compose, kind).await?;
+    let compose = host.compose().await?;
+    let (call, model) = resolve(host, app, &compose, kind).await?;
     let _images = match kind {
-        Kind::Down => ImageLocks::default(),
+        Kind::Down => None,
         // What is missing is pulled.
-        _ => running.image_locks(&canonical_references(&model.project)).await?,
+        _ => Some(running.image_locks(&canonical_references(&model.project)).await?),
     };
-    let containers = containers_of(&model.project, &restock.engine.containers().await?);
+    let containers = containers_of(&model.project, &host.engine.containers().await?);
     check_directory(app, &containers)?;
-    check_containers(restock, app, &containers)?;
+    check_containers(host, app, &containers)?;
     if kind == Kind::Up {
         ensure_volumes(running, app, &model.project).await?;
     }
     running.handle.begin_touching()?;
     running.step(Step::Apply).await?;
     let redactor = redactor(app, &model);
-    let mut relay = Relay::new(&restock.events, &running.handle.id, redactor.clone());
+    let mut relay = Relay::new(&host.service.events, &running.handle.id, redactor.clone());
     let lock = running.lock_for_child();
     let done = match kind {
         Kind::Down => compose.down(&call, lock, |line| relay.line(line)).await,
@@ -68,12 +67,7 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
 
 /// The project as the verb has to see it. `down` is for all of it; `up` for what would be there by itself, and for what
 /// runs of other profiles.
-async fn resolve(
-    restock: &Restock,
-    app: &AppDir,
-    compose: &Compose,
-    kind: Kind,
-) -> Result<(ProjectCall, Model), Error> {
+async fn resolve(host: &Host, app: &AppDir, compose: &Compose, kind: Kind) -> Result<(ProjectCall, Model), Error> {
     let call = ProjectCall::new(&app.path);
     if kind == Kind::Down {
         let call = call.with_profiles(["*".to_owned()]);
@@ -81,7 +75,7 @@ async fn resolve(
         return Ok((call, model));
     }
     let model = config(compose, app, &call).await?;
-    let containers = containers_of(&model.project, &restock.engine.containers().await?);
+    let containers = containers_of(&model.project, &host.engine.containers().await?);
     with_what_runs(compose, app, call, model, &containers).await
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn pull(
     platform: Option<&str>,
     authfile: Option<&Path>,
 ) -> Result<(), Error> {
-    let login = running.restock.freshness.registry().engine_login(reference, authfile).await;
+    let login = running.host.service.freshness.registry().engine_login(reference, authfile).await;
     let mut last = (Instant::now(), String::new());
     let told = |event: PullEvent| {
         let key = format!("{:?} {}", event.layer, event.status);
@@ -37,10 +37,10 @@ pub(super) async fn pull(
             (data["current"], data["total"]) = (current.into(), total.into());
             data["percent"] = (current.min(total) * 100 / total).into();
         }
-        running.restock.events.tell(Some(&running.handle.id), "progress", data);
+        running.host.service.events.tell(Some(&running.handle.id), "progress", data);
     };
     let pulling = async {
-        running.restock.engine.pull(reference, platform, login, told).await.map_err(|error| match error {
+        running.host.engine.pull(reference, platform, login, told).await.map_err(|error| match error {
             EngineError::Status { message, .. } => {
                 let problem = pull_problem(&message);
                 let message = format!("the pull of {reference} failed: {message}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::context::Restock;
+use super::context::Host;
 use super::known_projects::{Call, Resolved, Trust};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor};
@@ -21,7 +21,7 @@ pub struct Reading {
     pub(super) asked: Vec<Call>,
 }
 
-impl Restock {
+impl Host {
     /// The app's project for reading, however long it is known, while the app's files are unchanged: for what is looked
     /// at all the time, and may miss a change in a file that nobody sees.
     pub async fn resolve_unchanged(&self, app: &AppDir) -> Result<Resolved, Error> {
@@ -150,8 +150,8 @@ fn same_directory(a: &Path, b: &Path) -> bool {
 }
 
 /// Refuses to change containers when one is paused (Compose fails half-way on it) or is the one Restock runs in.
-pub fn check_containers(restock: &Restock, app: &AppDir, containers: &[Container]) -> Result<(), Error> {
-    if let Some(own) = containers.iter().find(|container| restock.is_self(container)) {
+pub fn check_containers(host: &Host, app: &AppDir, containers: &[Container]) -> Result<(), Error> {
+    if let Some(own) = containers.iter().find(|container| host.is_self(container)) {
         return Err(Error::new(
             Kind::Conflict,
             "contains_restock",

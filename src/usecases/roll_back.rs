@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::attempt::{KEEP, Scene, Work, run};
-use super::context::Restock;
+use super::context::Host;
 use super::jobs::{Running, Ticket};
 use super::left_out::check_followers;
 use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
@@ -20,7 +20,7 @@ use crate::domain::plan::{Change, by_service};
 use crate::domain::project::Project;
 use crate::error::{Error, Kind as ErrorKind};
 
-impl Restock {
+impl Host {
     /// Starts the rollback of an app, or joins the one that is running.
     pub async fn start_rollback(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
         let app = self.apps.find(name)?;
@@ -29,11 +29,11 @@ impl Restock {
 }
 
 async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> {
-    let restock = &running.restock;
+    let host = &running.host;
     running.step(Step::Resolve).await?;
     let nothing = || refused("nothing_to_roll_back", format!("`{}` has no update to roll back", app.name), app);
-    let (_, last) = restock.store.last_update(&app.name).await?.ok_or_else(nothing)?;
-    let compose = restock.compose().await?;
+    let (_, last) = host.service.store.last_update(&app.id()).await?.ok_or_else(nothing)?;
+    let compose = host.compose().await?;
     let profiles = last.project().map(|project| project.profiles.clone()).unwrap_or_default();
     let call = ProjectCall::new(&app.path).with_profiles(profiles);
     let model = config(&compose, app, &call).await?;
@@ -41,21 +41,21 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     let locks = running.image_locks(&canonical_references(&model.project)).await?;
 
     running.step(Step::Plan).await?;
-    let containers = containers_of(&model.project, &restock.engine.containers().await?);
+    let containers = containers_of(&model.project, &host.engine.containers().await?);
     check_directory(app, &containers)?;
-    check_containers(restock, app, &containers)?;
+    check_containers(host, app, &containers)?;
     let changes = plan_back(running, app, &compose, &model.project, &containers, &last).await?;
     ensure_volumes(running, app, &model.project).await?;
-    let current = restock.engine.images(old_images(&changes)).await?;
+    let current = host.engine.images(old_images(&changes)).await?;
     let changed: BTreeSet<_> = changes.iter().map(|change| change.service.clone()).collect();
-    let meanings = restock.images_of(&model.project, &containers).await?;
-    let mut left_out = restock.left_out(&model.project, &containers, &meanings, &changed).await?;
+    let meanings = host.images_of(&model.project, &containers).await?;
+    let mut left_out = host.left_out(&model.project, &containers, &meanings, &changed).await?;
     left_out.retain(|service, _| !changed.contains(service));
     check_followers(app, &model.project, &containers, &changed, &left_out)?;
-    let mut facts = references(changes, &current, &restock.engine.digests().await?);
+    let mut facts = references(changes, &current, &host.engine.digests().await?);
     // Others follow the files or their images only when somebody updates them.
     let selected = model.project.with_dependents(&changed);
-    facts.push(Fact::Project(project_fact(restock, &model.project, &containers, &call, Some(selected)).await?));
+    facts.push(Fact::Project(project_fact(host, &model.project, &containers, &call, Some(selected)).await?));
     let attempt = Attempt {
         job: running.handle.id.clone(),
         intent: Intent::Rollback,
@@ -67,7 +67,7 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     };
     let redactor = redactor(app, &model);
     let scene = Scene { app: app.clone(), compose, call, model, redactor, hooks_after: Vec::new() };
-    let mut work = Work::new(running, attempt, Some(scene), restock.limits.patience(&settings));
+    let mut work = Work::new(running, attempt, Some(scene), host.service.limits.patience(&settings));
     work.locks = Some(locks);
     work.begin().await?;
     run(work).await
@@ -132,12 +132,12 @@ async fn fetch_back(
     former: &ImageId,
     last: &Reference,
 ) -> Result<LocalImage, Error> {
-    let engine = &running.restock.engine;
+    let engine = &running.host.engine;
     if let Some(image) = engine.image(former.as_str()).await? {
         return Ok(image);
     }
     for digest in names_of(former, last) {
-        match compose.pull_image(&digest, running.restock.limits.pull_timeout).await {
+        match compose.pull_image(&digest, running.host.service.limits.pull_timeout).await {
             Ok(()) => {
                 if let Some(image) = engine.image(former.as_str()).await? {
                     return Ok(image);

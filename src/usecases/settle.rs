@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context::Restock;
+use super::context::Host;
 use crate::domain::job::{Job, State};
 use crate::error::Error;
 
@@ -25,7 +25,7 @@ pub enum Left {
     Open,
 }
 
-impl Restock {
+impl Host {
     /// Settles the jobs that never ended and that no living process works on, for as long as the service runs: what is
     /// needed for it, like the engine or a readable Compose file, may come later. Whoever works on an app meanwhile
     /// settles it first.
@@ -40,21 +40,22 @@ impl Restock {
             retry = next_retry;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.stopping.cancelled() => return,
+                () = self.service.stopping.cancelled() => return,
             }
         }
     }
 
     /// Tries each of them once, and tells the worst of what is left.
     pub async fn settle_all(self: &Arc<Self>) -> Left {
-        let jobs = match self.store.running().await {
+        let jobs = match self.service.store.running().await {
             Ok(jobs) => jobs,
             Err(error) => {
                 tracing::error!(%error, "interrupted jobs could not be looked for");
                 return Left::Open;
             }
         };
-        let dead = jobs.into_iter().filter(|job| self.jobs.find(&job.id).is_none());
+        let own = jobs.into_iter().filter(|job| job.target.host == self.name);
+        let dead = own.filter(|job| self.service.jobs.find(&job.id).is_none());
         let settled = futures_util::future::join_all(dead.map(|job| self.settle_one(job))).await;
         let left = settled.into_iter().map(|settled| {
             settled.unwrap_or_else(|error| {
@@ -66,9 +67,9 @@ impl Restock {
     }
 
     async fn settle_one(self: &Arc<Self>, job: Job) -> Result<Left, Error> {
-        let Some(lock) = self.try_lock(job.kind, &job.target)? else { return Ok(Left::Held) };
+        let Some(lock) = self.service.try_lock(job.kind, &job.target)? else { return Ok(Left::Held) };
         // It may have ended between the list and the lock.
-        if self.store.job(&job.id).await?.is_none_or(|now| now.state == State::Finished) {
+        if self.service.store.job(&job.id).await?.is_none_or(|now| now.state == State::Finished) {
             return Ok(Left::Nothing);
         }
         self.settle_first(job, lock).await.map(|()| Left::Nothing)

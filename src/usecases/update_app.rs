@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::attempt::{Scene, Work, run};
-use super::context::Restock;
+use super::context::Host;
 use super::fetch::{Fetched, fetch};
 use super::jobs::{Running, Ticket};
 use super::left_out::{add_what_is_not_due, asked, check_followers, without};
@@ -45,7 +45,7 @@ pub struct Prepared {
     pub digests: BTreeMap<String, Vec<String>>,
 }
 
-impl Restock {
+impl Host {
     /// Starts the update of an app, or joins the one that is running.
     pub async fn start_update(self: &Arc<Self>, name: &str, options: UpdateOptions) -> Result<Ticket, Error> {
         let app = self.apps.find(name)?;
@@ -56,24 +56,24 @@ impl Restock {
 
 async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let restock = &running.restock;
+    let host = &running.host;
     running.step(Step::Snapshot).await?;
-    let compose = restock.compose().await?;
-    let everything = restock.engine.containers().await?;
-    check_containers(restock, app, &of_directory(app, &everything))?;
+    let compose = host.compose().await?;
+    let everything = host.engine.containers().await?;
+    check_containers(host, app, &of_directory(app, &everything))?;
 
     running.step(Step::Pull).await?;
     let mut fetched = fetch(running, app, &compose, options, &everything).await?;
     // The pull may have taken long: somebody may have stopped or paused something meanwhile.
-    let containers = containers_of(&fetched.model.project, &restock.engine.containers().await?);
-    check_containers(restock, app, &containers)?;
+    let containers = containers_of(&fetched.model.project, &host.engine.containers().await?);
+    check_containers(host, app, &containers)?;
 
     running.step(Step::Plan).await?;
     let project = &fetched.model.project;
-    let images = restock.images_of(project, &containers).await?;
-    restock.freshness.learn_pulled(&images);
+    let images = host.images_of(project, &containers).await?;
+    host.service.freshness.learn_pulled(&images);
     let mut plan = plan(project, &containers, &images, fetched.selected.as_ref());
-    let mut left_out = restock.left_out(project, &containers, &images, &asked(project, options)).await?;
+    let mut left_out = host.left_out(project, &containers, &images, &asked(project, options)).await?;
     add_what_is_not_due(&mut left_out, &plan, options);
     plan.leave_out(&left_out);
     let due = plan.changes.iter().map(|change| change.service.clone()).collect();
@@ -99,12 +99,12 @@ async fn change(
     containers: &[Container],
     changes: Vec<Change>,
 ) -> Result<JobResult, Error> {
-    let restock = &running.restock;
+    let host = &running.host;
     let settings = settings(&fetched.model, app)?;
     ensure_volumes(running, app, &fetched.model.project).await?;
-    let old = restock.engine.images(old_images(&changes)).await?;
+    let old = host.engine.images(old_images(&changes)).await?;
     let mut facts = references(changes, &old, &fetched.digests);
-    let project = project_fact(restock, &fetched.model.project, containers, &fetched.call, fetched.selected).await?;
+    let project = project_fact(host, &fetched.model.project, containers, &fetched.call, fetched.selected).await?;
     facts.push(Fact::Project(project.clone()));
     let attempt = Attempt {
         job: running.handle.id.clone(),
@@ -124,7 +124,7 @@ async fn change(
         hooks_after: settings.hooks.after.clone(),
     };
     let skipped = scene.hooks_before(running, &project, &settings.hooks.before).await?;
-    let mut work = Work::new(running, attempt, Some(scene), restock.limits.patience(&settings));
+    let mut work = Work::new(running, attempt, Some(scene), host.service.limits.patience(&settings));
     work.warnings.extend(skipped);
     work.locks = Some(fetched.locks);
     work.begin().await?;
@@ -150,13 +150,13 @@ pub(super) fn references(
 
 /// The project that follows the references, and its containers as they are now.
 pub(super) async fn project_fact(
-    restock: &Restock,
+    host: &Host,
     project: &Project,
     containers: &[Container],
     call: &ProjectCall,
     selected: Option<BTreeSet<ServiceName>>,
 ) -> Result<ProjectFact, Error> {
-    let looks = containers.iter().map(|container| restock.engine.vitals(&container.id));
+    let looks = containers.iter().map(|container| host.engine.vitals(&container.id));
     let vitals = futures_util::future::try_join_all(looks).await?;
     let replicas = containers.iter().zip(vitals).map(|(container, vitals)| Replica {
         id: container.id.clone(),
@@ -193,7 +193,7 @@ pub(super) async fn ensure_volumes(running: &Running, app: &AppDir, project: &Pr
     let own: BTreeSet<_> = app.manifest_volumes().map_err(broken)?.into_iter().collect();
     // What is missing is found before anything is made.
     for volume in project.external_volumes.difference(&own) {
-        if !running.restock.engine.has_volume(volume).await? {
+        if !running.host.engine.has_volume(volume).await? {
             let message = format!("the external volume `{volume}` is missing");
             return Err(Error::new(ErrorKind::BrokenApp, "missing_volume", message)
                 .hint(format!("create it: docker volume create {volume}"))
@@ -201,7 +201,7 @@ pub(super) async fn ensure_volumes(running: &Running, app: &AppDir, project: &Pr
         }
     }
     for volume in &own {
-        running.restock.engine.ensure_volume(volume).await?;
+        running.host.engine.ensure_volume(volume).await?;
     }
     Ok(())
 }

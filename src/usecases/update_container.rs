@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::attempt::{Work, run};
-use super::context::Restock;
+use super::context::Host;
 use super::jobs::{Running, Ticket};
 use super::platform::foreign_platform;
 use super::pull::pull;
@@ -18,7 +18,7 @@ use crate::domain::attempt::{Attempt, Fact, Intent, Reference, Stage, Unit};
 use crate::domain::container::{Container, ContainerState, LocalImage};
 use crate::domain::group::find_container;
 use crate::domain::image::{ImageId, ImageReference};
-use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
+use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::domain::plan::{Change, SkipReason, Skipped, runs};
 use crate::domain::project::AppSettings;
 use crate::domain::recreate::join_replacement;
@@ -53,7 +53,7 @@ pub struct Follow {
     pub new_id: String,
 }
 
-impl Restock {
+impl Host {
     /// Starts the update of a container: of a Compose container through its app, of a standalone one by itself.
     pub async fn start_container_update(
         self: &Arc<Self>,
@@ -68,7 +68,7 @@ impl Restock {
         self.check_standalone(&container, &inspected)?;
         let reference = snapshot.references[&container.id].clone();
         let platform = foreign_platform(&self.engine, &inspected).await?;
-        let target = Target::Container(container.name.clone());
+        let target = self.container_target(&container);
         self.start_job(Kind::ContainerUpdate, target, move |running| async move {
             update(&running, container, &reference, platform, options).await
         })
@@ -123,7 +123,7 @@ async fn update(
     options: ContainerOptions,
 ) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let restock = &running.restock;
+    let host = &running.host;
     let skip = |reason| unchanged(running, Some((&container.name, reason)), started);
     let parsed = match reference.parse::<ImageReference>() {
         Ok(parsed) if parsed.digest().is_some() => return Ok(skip(SkipReason::Pinned)),
@@ -135,7 +135,7 @@ async fn update(
         Pull::Always => false,
         // Whoever pulled it has pulled the image for the engine's own platform.
         Pull::UnlessItIs(_) if platform.is_some() => false,
-        Pull::UnlessItIs(id) => restock.engine.image(reference).await?.is_some_and(|image| image.id == *id),
+        Pull::UnlessItIs(id) => host.engine.image(reference).await?.is_some_and(|image| image.id == *id),
         Pull::Never => true,
     };
     if !is_here {
@@ -144,11 +144,11 @@ async fn update(
     }
     running.step(Step::Plan).await?;
     let container = as_it_is_now(running, &container, reference).await?;
-    let image = restock.engine.image(reference).await?;
-    restock.freshness.learn_pulled(&[(reference.to_owned(), image.clone())].into());
+    let image = host.engine.image(reference).await?;
+    host.service.freshness.learn_pulled(&[(reference.to_owned(), image.clone())].into());
     let image =
         image.ok_or_else(|| Error::new(ErrorKind::Upstream, "no_such_image", format!("{reference} is not here")))?;
-    let brought_back = options.pull == Pull::Never && restock.is_moved_back(&parsed, &image).await?;
+    let brought_back = options.pull == Pull::Never && host.is_moved_back(&parsed, &image).await?;
     match (&options.follows, runs(&container, &image, platform.as_deref())) {
         (None, false) if brought_back => return Ok(skip(SkipReason::MovedBack)),
         (None, true) => return Ok(unchanged(running, None, started)),
@@ -168,7 +168,7 @@ async fn update(
         exposed: false,
         deaths: 0,
     };
-    let mut work = Work::new(running, attempt, None, restock.limits.patience(&AppSettings::default()));
+    let mut work = Work::new(running, attempt, None, host.service.limits.patience(&AppSettings::default()));
     (work.recipe, work.locks, work.warnings) = (plan.body, Some(lock), plan.warnings);
     work.begin().await?;
     run(work).await
@@ -191,7 +191,7 @@ async fn plan(
     new: LocalImage,
     options: &ContainerOptions,
 ) -> Result<Plan, Error> {
-    let engine = &running.restock.engine;
+    let engine = &running.host.engine;
     let mut inspected = engine.inspect(&container.id).await?;
     let own_platform = &inspected["ImageManifestDescriptor"]["platform"];
     let old_image = engine.inspect_image_for(container.image_id.as_str(), own_platform).await?;
@@ -230,7 +230,7 @@ async fn plan(
     if let Some((old, new)) = &follows {
         join_replacement(&mut inspected, old, new);
     }
-    let mut warnings = running.restock.bound_to(container).await;
+    let mut warnings = running.host.bound_to(container).await;
     let recipe = recipe_of(engine, &inspected, &old_image, reference).await?;
     warnings.extend(recipe.warnings);
     facts.push(Fact::Slot(Box::new(Slot {
@@ -254,14 +254,14 @@ async fn plan(
 
 /// The container after all the waiting: somebody may have stopped it, or made it anew under its name.
 async fn as_it_is_now(running: &Running, container: &Container, reference: &str) -> Result<Container, Error> {
-    let restock = &running.restock;
-    let containers = restock.engine.containers().await?;
+    let host = &running.host;
+    let containers = host.engine.containers().await?;
     let found = containers.iter().find(|found| found.id == container.id);
     let found = found
         .or_else(|| find_container(&containers, &container.name))
         .ok_or_else(|| refused("changed_meanwhile", format!("{} has been removed meanwhile", container.name)))?;
-    let inspected = restock.engine.inspect(&found.id).await?;
-    restock.check_standalone(found, &inspected)?;
+    let inspected = host.engine.inspect(&found.id).await?;
+    host.check_standalone(found, &inspected)?;
     let same = found.id == container.id || inspected["Config"]["Image"] == reference;
     if found.compose.is_some() || !same {
         let message = format!("{} has been made anew meanwhile, from something else", container.name);

@@ -53,6 +53,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("no_such_app", "There is no app of that name."),
     ("no_such_container", "There is no container of that ID or name, or several begin so."),
     ("no_such_environment", "The environment is neither `1` nor `local`."),
+    ("no_such_host", "There is no host of that name; the hint names those that there are."),
     ("no_such_image", "The registry has no such image or tag."),
     ("no_such_job", "There is no job of that ID."),
     ("no_such_platform", "The image is not made for this machine's platform."),

@@ -101,9 +101,9 @@ async fn start(world: &World, engine: Duration) -> Service {
 
 async fn change(service: &Service, change: Change) -> Job {
     use restock::usecases::update_container::{ContainerOptions, Pull};
-    let restock = &service.restock;
+    let restock = &service.host;
     let container = || ContainerOptions { pull: Pull::Never, ..ContainerOptions::default() };
-    let job = restock.run_to_end(async || match change {
+    let job = restock.service.run_to_end(async || match change {
         App | AppWithStopped => restock.start_update("web", UpdateOptions::default()).await,
         Rollback => restock.start_rollback("web").await,
         Container | Ephemeral | StoppedContainer => restock.start_container_update("web", container()).await,
@@ -114,12 +114,12 @@ async fn change(service: &Service, change: Change) -> Job {
 /// Settles until nothing is left open, and gives the job as it is recorded.
 async fn settled(service: &Service, job: &Job) -> Job {
     soon("settling", async {
-        while service.restock.settle_all().await != Left::Nothing {
+        while service.host.settle_all().await != Left::Nothing {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
-    service.restock.job(&job.id).await.unwrap()
+    service.host.service.job(&job.id).await.unwrap()
 }
 
 /// What is there, by name: image and whether it is up.
@@ -254,7 +254,7 @@ async fn each_change_is_died_at(kind: Change, fault: Fault, deaths: usize) {
                     if death == 0 {
                         change(&service, kind).await;
                     } else {
-                        while service.restock.settle_all().await == Left::Held {
+                        while service.host.settle_all().await == Left::Held {
                             tokio::time::sleep(Duration::from_millis(10)).await;
                         }
                     }
@@ -269,8 +269,8 @@ async fn each_change_is_died_at(kind: Change, fault: Fault, deaths: usize) {
             let service = start(&world, Duration::from_secs(5)).await;
             let jobs = soon("the lock of the dead", async {
                 loop {
-                    let jobs = service.restock.store.running().await.unwrap();
-                    if service.restock.settle_all().await == Left::Nothing {
+                    let jobs = service.host.service.store.running().await.unwrap();
+                    if service.host.settle_all().await == Left::Nothing {
                         return jobs;
                     }
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -278,7 +278,7 @@ async fn each_change_is_died_at(kind: Change, fault: Fault, deaths: usize) {
             })
             .await;
             match jobs.first() {
-                Some(job) => check(&case, kind, &world, &before, &service.restock.job(&job.id).await.unwrap()),
+                Some(job) => check(&case, kind, &world, &before, &service.host.service.job(&job.id).await.unwrap()),
                 // It had ended already.
                 None => assert!(!containers(&world).is_empty(), "{case}"),
             }

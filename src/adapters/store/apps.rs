@@ -8,15 +8,16 @@ use rusqlite::{Connection, Row, params};
 use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::rows::{Reason, json, read_word, word};
-use crate::domain::app::{AppName, ServiceName};
+use crate::domain::app::ServiceName;
 use crate::domain::hold::BadCause;
+use crate::domain::host::{AppId, HostName};
 use crate::domain::image::ImageId;
 use crate::domain::job::JobId;
 
 /// An image that a service or a standalone container was updated to and that failed. Schedules leave it alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadImage {
-    /// The app's name, or what [`container_owner`] makes of a standalone container's.
+    /// The app's name with its host, or what [`container_owner`] makes of a standalone container's.
     pub owner: String,
     pub service: ServiceName,
     /// The reference it was pulled by.
@@ -52,22 +53,22 @@ pub(super) fn insert_bad(connection: &Connection, bad: &BadImage) -> Result<(), 
     Ok(())
 }
 
-/// A standalone container as the owner of an image: no app can have this name.
-pub fn container_owner(name: &str) -> String {
-    format!("container/{name}")
+/// A standalone container of a host as the owner of an image: no app can have this name.
+pub fn container_owner(host: &HostName, name: &str) -> String {
+    host.qualify(&format!("container/{name}"))
 }
 
 impl Store {
     /// Replaces what is known of the image references of `app`: the next update locks them before it has read the
     /// Compose file.
-    pub async fn remember_references(&self, app: &AppName, references: &BTreeSet<String>) -> Result<(), StoreError> {
-        let (app, references) = (app.clone(), references.clone());
+    pub async fn remember_references(&self, app: &AppId, references: &BTreeSet<String>) -> Result<(), StoreError> {
+        let (app, references) = (app.to_string(), references.clone());
         self.call(move |connection| {
             let transaction = connection.transaction()?;
-            transaction.execute("DELETE FROM app_references WHERE app = ?1", [app.as_str()])?;
+            transaction.execute("DELETE FROM app_references WHERE app = ?1", [&app])?;
             for reference in &references {
                 let insert = "INSERT INTO app_references (app, reference) VALUES (?1, ?2)";
-                transaction.execute(insert, [app.as_str(), reference])?;
+                transaction.execute(insert, [&app, reference])?;
             }
             Ok(transaction.commit()?)
         })
@@ -75,33 +76,36 @@ impl Store {
     }
 
     /// The image references that `app` had when they were last remembered; none for an app that is new.
-    pub async fn references(&self, app: &AppName) -> Result<BTreeSet<String>, StoreError> {
-        let app = app.clone();
+    pub async fn references(&self, app: &AppId) -> Result<BTreeSet<String>, StoreError> {
+        let app = app.to_string();
         self.call(move |connection| {
             let mut statement = connection.prepare_cached("SELECT reference FROM app_references WHERE app = ?1")?;
-            let references = statement.query_map([app.as_str()], |row| row.get(0))?;
+            let references = statement.query_map([app], |row| row.get(0))?;
             Ok(references.collect::<Result<_, _>>()?)
         })
         .await
     }
 
-    /// Notes that a rollback makes `reference` (in its complete form) mean `image`, which may be older than what others
-    /// run that follow it.
-    pub async fn note_moved_back(&self, reference: &str, image: &ImageId) -> Result<(), StoreError> {
-        let (reference, image) = (reference.to_owned(), image.clone());
+    /// Records that a rollback makes `reference` (in its complete form) mean `image` on `host`, which may be older than
+    /// what others run there that follow it.
+    pub async fn record_moved_back(&self, host: &HostName, reference: &str, image: &ImageId) -> Result<(), StoreError> {
+        let (host, reference, image) = (host.clone(), reference.to_owned(), image.clone());
         self.call(move |connection| {
-            let insert = "INSERT OR REPLACE INTO moved_back (reference, image_id) VALUES (?1, ?2)";
-            connection.execute(insert, [reference.as_str(), image.as_str()])?;
+            let insert = "INSERT OR REPLACE INTO moved_back (host, reference, image_id) VALUES (?1, ?2, ?3)";
+            connection.execute(insert, [host.as_str(), reference.as_str(), image.as_str()])?;
             Ok(())
         })
         .await
     }
 
-    /// The references that a rollback has given a meaning, and that meaning. One may mean something else by now.
-    pub async fn moved_back(&self) -> Result<BTreeMap<String, ImageId>, StoreError> {
+    /// The references that a rollback has given a meaning on `host`, and that meaning. One may mean something else by now.
+    pub async fn moved_back(&self, host: &HostName) -> Result<BTreeMap<String, ImageId>, StoreError> {
+        let host = host.clone();
         self.call(move |connection| {
-            let mut statement = connection.prepare_cached("SELECT reference, image_id FROM moved_back")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, ImageId::new(row.get::<_, String>(1)?))))?;
+            let query = "SELECT reference, image_id FROM moved_back WHERE host = ?1";
+            let mut statement = connection.prepare_cached(query)?;
+            let rows = statement
+                .query_map([host.as_str()], |row| Ok((row.get(0)?, ImageId::new(row.get::<_, String>(1)?))))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -175,7 +179,7 @@ fn bad_image_of(row: &Row<'_>) -> Result<BadImage, Reason> {
 mod tests {
     use super::*;
 
-    fn app(name: &str) -> AppName {
+    fn app(name: &str) -> AppId {
         name.parse().unwrap()
     }
 

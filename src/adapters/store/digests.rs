@@ -5,8 +5,8 @@ use rusqlite::params;
 
 use super::connection::Store;
 use super::error::{Failure, StoreError};
+use crate::domain::host::Target;
 use crate::domain::image::Digest;
-use crate::domain::job::Target;
 
 /// A registry's last good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +160,7 @@ fn parse(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::host::Subject;
 
     #[tokio::test]
     async fn a_digest_keeps_the_time_it_was_first_seen_until_another_comes() {
@@ -178,10 +179,10 @@ mod tests {
     async fn toggles_are_set_and_unset() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let web = Target::App("web".into());
+        let web = Target::local(Subject::App("web".into()));
         store.set_toggle(&web, Some("registry")).await.unwrap();
         assert_eq!(store.toggle(&web).await.unwrap().as_deref(), Some("registry"));
-        assert_eq!(store.toggle(&Target::Container("web".into())).await.unwrap(), None);
+        assert_eq!(store.toggle(&Target::local(Subject::Container("web".into()))).await.unwrap(), None);
         assert_eq!(store.toggles("app").await.unwrap(), [("web".to_owned(), "registry".to_owned())]);
         store.set_toggle(&web, None).await.unwrap();
         assert_eq!(store.toggle(&web).await.unwrap(), None);

@@ -12,9 +12,9 @@ use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::forgetting::forget;
 use super::rows::{Reason, json, read_json, read_optional_word, read_word, word};
-use crate::domain::app::AppName;
 use crate::domain::attempt::{Attempt, legacy};
-use crate::domain::job::{Job, JobId, Kind, Outcome, State, Step, Target};
+use crate::domain::host::{AppId, Subject, Target};
+use crate::domain::job::{Job, JobId, Kind, Outcome, State, Step};
 use crate::domain::journal::Journal;
 
 /// Everything of a job but the journal, which is large and seldom wanted.
@@ -112,7 +112,7 @@ impl Store {
                 ],
             )?;
             let had_secrets = attempts::close(connection, &job.id)?;
-            if had_secrets || matches!(job.target, Target::Container(_)) {
+            if had_secrets || matches!(job.target.subject, Subject::Container(_)) {
                 // The log as well has what the journal said. While somebody reads, it is emptied another time.
                 connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
             }
@@ -225,8 +225,8 @@ impl Store {
     ///
     /// # Errors
     /// Also when that one cannot be understood: an older one in its place would bring back the wrong images.
-    pub async fn last_update(&self, app: &AppName) -> Result<Option<(Job, Attempt)>, StoreError> {
-        let app = app.clone();
+    pub async fn last_update(&self, app: &AppId) -> Result<Option<(Job, Attempt)>, StoreError> {
+        let app = app.to_string();
         let query = format!(
             "SELECT {COLUMNS} FROM jobs
              WHERE target_kind = 'app' AND target = ?1 AND kind = 'update' AND state = 'finished'
@@ -234,7 +234,7 @@ impl Store {
                AND (outcome IN ('updated', 'failed') OR outcome = 'interrupted' AND json_extract(result, '$.updated'))
              ORDER BY rowid DESC LIMIT 1"
         );
-        let found = self.call(move |connection| one(connection, &query, params![app.as_str()])).await?;
+        let found = self.call(move |connection| one(connection, &query, params![app])).await?;
         let Some(job) = found else { return Ok(None) };
         if let Some(found) = self.attempt(&job.id).await? {
             return Ok(Some((job, found.attempt)));
@@ -277,7 +277,7 @@ fn columns_of(row: &Row<'_>, id: &str) -> Result<Job, Reason> {
     Ok(Job {
         id: id.parse()?,
         kind: read_word(row, "kind")?,
-        target: target_of(&row.get::<_, String>("target_kind")?, row.get("target")?)?,
+        target: Target::read(&row.get::<_, String>("target_kind")?, &row.get::<_, String>("target")?)?,
         state: read_word(row, "state")?,
         step: read_optional_word(row, "step")?,
         outcome: read_optional_word(row, "outcome")?,
@@ -288,16 +288,6 @@ fn columns_of(row: &Row<'_>, id: &str) -> Result<Job, Reason> {
         started_at: row.get::<_, String>("started_at")?.parse()?,
         finished_at: row.get::<_, Option<String>>("finished_at")?.map(|at| at.parse()).transpose()?,
     })
-}
-
-fn target_of(kind: &str, target: String) -> Result<Target, Reason> {
-    match kind {
-        "app" => Ok(Target::App(target)),
-        "container" => Ok(Target::Container(target)),
-        "group" => Ok(Target::Group(target)),
-        "all" => Ok(Target::All(target)),
-        unknown => Err(format!("unknown kind of target `{unknown}`, expected app, container, group or all").into()),
-    }
 }
 
 pub(super) fn known(changed: usize, job: &JobId) -> Result<(), Failure> {

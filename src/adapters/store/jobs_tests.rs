@@ -14,19 +14,19 @@ fn id(n: u128) -> JobId {
     JobId::new(ulid::Ulid(n))
 }
 
-fn app(name: &str) -> AppName {
+fn app(name: &str) -> AppId {
     name.parse().unwrap()
 }
 
 fn on(name: &str) -> Target {
-    Target::App(name.to_owned())
+    Target::local(Subject::App(name.to_owned()))
 }
 
 fn queued(n: u128, app: &str) -> Job {
     Job {
         id: id(n),
         kind: Kind::Update,
-        target: Target::App(app.into()),
+        target: Target::local(Subject::App(app.into())),
         state: State::Queued,
         step: None,
         outcome: None,
@@ -114,10 +114,10 @@ async fn a_job_is_read_as_it_was_written() {
         status: 502,
     };
     let targets = [
-        Target::App("a".into()),
-        Target::Container("c".into()),
-        Target::Group("docker.io/library/x:1".into()),
-        Target::All("*".into()),
+        Target::local(Subject::App("a".into())),
+        Target::local(Subject::Container("c".into())),
+        Target::local(Subject::Group("docker.io/library/x:1".into())),
+        Target::local(Subject::All),
     ];
     for (n, target) in (1..).zip(targets) {
         let job = Job { target, error: Some(error.clone()), ..finished(n, "a", Outcome::Failed, false) };
@@ -267,7 +267,7 @@ async fn passes_that_changed_nothing_are_forgotten_after_a_month() {
 fn pass(n: u128, outcome: Outcome, error: Option<JobError>) -> Job {
     let mut pass = Job {
         kind: Kind::AutoUpdate,
-        target: Target::All("*".into()),
+        target: Target::local(Subject::All),
         finished_at: Some(jiff::Timestamp::now()),
         step: None,
         error,

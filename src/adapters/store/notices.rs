@@ -6,7 +6,8 @@ use rusqlite::params;
 use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::rows::json;
-use crate::domain::job::{ServiceChange, Target};
+use crate::domain::host::Target;
+use crate::domain::job::ServiceChange;
 use crate::domain::notice::Notice;
 
 /// A message on its way to one receiver.

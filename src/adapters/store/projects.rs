@@ -11,6 +11,7 @@ use super::connection::Store;
 use super::error::StoreError;
 use super::rows::{Reason, json, read_json};
 use crate::domain::app::AppName;
+use crate::domain::host::HostName;
 use crate::domain::project::Project;
 
 /// A project as it was last resolved. Its hooks are not kept, and never the values of its variables.
@@ -27,22 +28,25 @@ pub struct RememberedProject<F> {
 }
 
 impl Store {
-    /// Remembers projects, all in one transaction, and forgets those of apps that are not among `apps`.
+    /// Remembers projects of a host, all in one transaction, and forgets those of its apps that are not among `apps`.
     pub async fn remember_projects<F: Serialize + Send + 'static>(
         &self,
+        host: &HostName,
         projects: Vec<RememberedProject<F>>,
         apps: BTreeSet<AppName>,
     ) -> Result<(), StoreError> {
+        let host = host.clone();
         self.call(move |connection| {
             let transaction = connection.transaction()?;
-            let gone = "DELETE FROM projects WHERE app NOT IN (SELECT value FROM json_each(?1))";
-            transaction.execute(gone, [json(&apps)?])?;
+            let gone = "DELETE FROM projects WHERE host = ?1 AND app NOT IN (SELECT value FROM json_each(?2))";
+            transaction.execute(gone, [host.as_str(), &json(&apps)?])?;
             for remembered in &projects {
                 let insert = "INSERT OR REPLACE INTO projects
-                     (app, profiles, files, project, config, error, program, resolved_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                     (host, app, profiles, files, project, config, error, program, resolved_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
                 let project = remembered.outcome.as_ref().ok();
                 transaction.prepare_cached(insert)?.execute(params![
+                    host.as_str(),
                     remembered.app.as_str(),
                     json(&remembered.profiles)?,
                     json(&remembered.files)?,
@@ -58,15 +62,17 @@ impl Store {
         .await
     }
 
-    /// Every project that this version of Restock has remembered. What cannot be read is left out: it is asked anew.
+    /// Every project of a host that this version of Restock has remembered. What cannot be read is left out: it is asked anew.
     pub async fn remembered_projects<F: DeserializeOwned + Send + 'static>(
         &self,
+        host: &HostName,
     ) -> Result<Vec<RememberedProject<F>>, StoreError> {
-        self.call(|connection| {
-            let query =
-                "SELECT app, profiles, files, project, config, error, resolved_at FROM projects WHERE program = ?1";
+        let host = host.clone();
+        self.call(move |connection| {
+            let query = "SELECT app, profiles, files, project, config, error, resolved_at FROM projects
+                         WHERE host = ?1 AND program = ?2";
             let mut statement = connection.prepare_cached(query)?;
-            let mut rows = statement.query([env!("CARGO_PKG_VERSION")])?;
+            let mut rows = statement.query([host.as_str(), env!("CARGO_PKG_VERSION")])?;
             let mut projects = Vec::new();
             while let Some(row) = rows.next()? {
                 match project_of(row) {
@@ -124,20 +130,23 @@ mod tests {
         let all =
             vec![remembered("shop", Ok((project.clone(), "hash".into()))), remembered("bad", Err("line 3".into()))];
         let names = BTreeSet::from(["shop".parse().unwrap(), "bad".parse().unwrap()]);
-        store.remember_projects(all, names.clone()).await.unwrap();
+        let (local, nas) = (HostName::local(), "nas".parse().unwrap());
+        store.remember_projects(&local, all.clone(), names.clone()).await.unwrap();
         project.settings.as_mut().unwrap().hooks = Default::default();
-        let known = store.remembered_projects::<String>().await.unwrap();
+        store.remember_projects(&nas, all, names.clone()).await.unwrap();
+        let known = store.remembered_projects::<String>(&local).await.unwrap();
         assert_eq!(known, [remembered("bad", Err("line 3".into())), remembered("shop", Ok((project, "hash".into())))]);
         for file in std::fs::read_dir(dir.path()).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             assert!(!bytes.windows(9).any(|window| window == b"swordfish"));
         }
         store
-            .remember_projects(Vec::<RememberedProject<String>>::new(), [names.first().unwrap().clone()].into())
+            .remember_projects(&local, Vec::<RememberedProject<String>>::new(), [names.first().unwrap().clone()].into())
             .await
             .unwrap();
-        assert_eq!(store.remembered_projects::<String>().await.unwrap().len(), 1);
+        let left = async |host| store.remembered_projects::<String>(host).await.unwrap().len();
+        assert_eq!((left(&local).await, left(&nas).await), (1, 2));
         // A row of another shape is no reason not to start.
-        assert_eq!(store.remembered_projects::<Vec<u8>>().await.unwrap().len(), 0);
+        assert_eq!(store.remembered_projects::<Vec<u8>>(&local).await.unwrap().len(), 0);
     }
 }

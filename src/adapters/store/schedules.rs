@@ -6,13 +6,13 @@ use rusqlite::params;
 use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::rows::Reason;
-use crate::domain::app::AppName;
+use crate::domain::host::AppId;
 
 /// One schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleRow {
     /// The app whose own schedule it is; `None` for the service's.
-    pub app: Option<AppName>,
+    pub app: Option<AppId>,
     pub cron: String,
     pub timezone: String,
     pub next: Timestamp,
@@ -25,7 +25,7 @@ impl Store {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM schedules", [])?;
             for row in &schedules {
-                let app = row.app.as_ref().map_or("", AppName::as_str);
+                let app = row.app.as_ref().map(ToString::to_string).unwrap_or_default();
                 transaction.execute(
                     "INSERT INTO schedules (app, cron, timezone, next) VALUES (?1, ?2, ?3, ?4)",
                     params![app, row.cron, row.timezone, row.next.to_string()],

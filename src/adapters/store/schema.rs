@@ -167,6 +167,36 @@ const STEPS: &[M<'static>] = &[
             PRIMARY KEY (app, profiles)
          ) STRICT, WITHOUT ROWID;",
     ),
+    // What has a name has its host in the name's text form (`web@nas`, on the local one `web`), in every column that holds
+    // such a name. These two tables have a column: a reference has no such form, and projects are replaced host by host.
+    M::up(
+        "ALTER TABLE moved_back RENAME TO moved_back_here;
+         CREATE TABLE moved_back (
+            host      TEXT NOT NULL,
+            reference TEXT NOT NULL,                -- canonical
+            image_id  TEXT NOT NULL,                -- what a rollback made it mean; counts while it still does
+            PRIMARY KEY (host, reference)
+         ) STRICT, WITHOUT ROWID;
+         INSERT INTO moved_back SELECT 'local', reference, image_id FROM moved_back_here;
+         DROP TABLE moved_back_here;
+
+         ALTER TABLE projects RENAME TO projects_here;
+         CREATE TABLE projects (
+            host        TEXT NOT NULL,
+            app         TEXT NOT NULL,              -- its name on the host
+            profiles    TEXT NOT NULL,              -- JSON array
+            files       TEXT NOT NULL,              -- JSON; the state of the files it was read from
+            project     TEXT,                       -- JSON, without the values of variables; NULL: broken
+            config      TEXT,                       -- hash of all that Compose said
+            error       TEXT,                       -- why it is broken
+            program     TEXT NOT NULL,              -- the version of Restock that wrote it
+            resolved_at TEXT NOT NULL,
+            PRIMARY KEY (host, app, profiles)
+         ) STRICT, WITHOUT ROWID;
+         INSERT INTO projects
+            SELECT 'local', app, profiles, files, project, config, error, program, resolved_at FROM projects_here;
+         DROP TABLE projects_here;",
+    ),
 ];
 
 /// All migrations, oldest first.

@@ -6,7 +6,8 @@ use rusqlite::params;
 use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::rows::Reason;
-use crate::domain::app::{AppName, ServiceName};
+use crate::domain::app::ServiceName;
+use crate::domain::host::AppId;
 use crate::domain::image::Digest;
 
 /// One skipped image of one service.
@@ -19,8 +20,8 @@ pub struct Skip {
 
 impl Store {
     /// Skips an image of a service, in place of one that was skipped before.
-    pub async fn skip(&self, app: &AppName, skip: &Skip) -> Result<(), StoreError> {
-        let (app, skip) = (app.clone(), skip.clone());
+    pub async fn skip(&self, app: &AppId, skip: &Skip) -> Result<(), StoreError> {
+        let (app, skip) = (app.to_string(), skip.clone());
         self.call(move |connection| {
             connection.execute(
                 "INSERT OR REPLACE INTO skips (app, service, digest, since) VALUES (?1, ?2, ?3, ?4)",
@@ -32,8 +33,8 @@ impl Store {
     }
 
     /// What is skipped of an app, by service.
-    pub async fn skips(&self, app: &AppName) -> Result<Vec<Skip>, StoreError> {
-        let app = app.clone();
+    pub async fn skips(&self, app: &AppId) -> Result<Vec<Skip>, StoreError> {
+        let app = app.to_string();
         self.call(move |connection| {
             let query = "SELECT service, digest, since FROM skips WHERE app = ?1 ORDER BY service";
             let mut statement = connection.prepare_cached(query)?;
@@ -49,8 +50,8 @@ impl Store {
     }
 
     /// Skips no image of a service any more.
-    pub async fn forget_skip(&self, app: &AppName, service: &ServiceName) -> Result<(), StoreError> {
-        let (app, service) = (app.clone(), service.clone());
+    pub async fn forget_skip(&self, app: &AppId, service: &ServiceName) -> Result<(), StoreError> {
+        let (app, service) = (app.to_string(), service.clone());
         self.call(move |connection| {
             let delete = "DELETE FROM skips WHERE app = ?1 AND service = ?2";
             connection.execute(delete, [app.as_str(), service.as_str()])?;
@@ -72,7 +73,7 @@ mod tests {
     async fn a_later_skip_replaces_the_former() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let app: AppName = "web".parse().unwrap();
+        let app: AppId = "web".parse().unwrap();
         let skip = |n: u8| Skip {
             service: ServiceName::new("db"),
             digest: format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap(),

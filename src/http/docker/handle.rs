@@ -42,41 +42,41 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
         headers: for_the_engine(&parts.headers),
         is_quick: route.is_quick(),
     };
-    let restock = http.restock;
+    let host = http.local()?.clone();
     let watch = match changed {
         Some(scope) => {
             let by = parts.extensions.remove::<Caller>().map(|caller| caller.0).unwrap_or_default();
-            Some(Arc::new(restock.watch_images(scope, by).await?))
+            Some(Arc::new(host.watch_images(scope, by).await?))
         }
         None => None,
     };
     let upload = Upload::default();
     let body_type = route.body_type().filter(|_| !body.is_end_stream());
     let body = body_type.map(|body_type| {
-        let (restock, watch) = (restock.clone(), watch.clone().filter(|_| route == Route::Load));
+        let (host, watch) = (host.clone(), watch.clone().filter(|_| route == Route::Load));
         let ready = async move {
             match watch {
-                Some(watch) => restock.lock_used(&watch).await,
+                Some(watch) => host.lock_used(&watch).await,
                 None => Ok(()),
             }
         };
         (body_type, upload.watch(body.into_data_stream(), ready))
     });
     if route.tells_progress() || watch.is_none() {
-        let answer = restock.engine.pass(passed, body).await.map_err(|error| upload.blame(error))?;
+        let answer = host.engine.pass(passed, body).await.map_err(|error| upload.blame(error))?;
         let record = |loaded: Vec<String>| async move {
             if let Some(watch) = watch {
-                restock.record_images(&watch, &loaded).await;
+                host.record_images(&watch, &loaded).await;
             }
         };
         return Ok(response(route, answer, upload, record));
     }
     // These are done at once, and recorded also when the client does not wait for it. Nor does it wait for the record.
     let work = async move {
-        let answer = restock.engine.pass(passed, body).await?;
+        let answer = host.engine.pass(passed, body).await?;
         let record = async move {
             if let Some(watch) = watch {
-                restock.record_images(&watch, &[]).await;
+                host.record_images(&watch, &[]).await;
             }
         };
         tokio::spawn(record.in_current_span());

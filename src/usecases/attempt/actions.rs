@@ -24,8 +24,8 @@ pub(super) async fn perform(
     action: &Action,
     seen: &[Seen],
 ) -> Result<Option<(Side, String)>, Failure> {
-    let restock = work.running.restock.clone();
-    let engine = &restock.engine;
+    let host = work.running.host.clone();
+    let engine = &host.engine;
     match action {
         Action::Retag { reference, image } => retag(work, image, reference).await?,
         Action::CleanLeftovers => {
@@ -37,7 +37,7 @@ pub(super) async fn perform(
         Action::RestartUnit(_) => {
             if let Some(unit) = work.unit() {
                 tracing::info!(unit = unit.unit, "restarting the unit");
-                restock.systemd.restart(&unit.unit).await.map_err(Failure::Systemd)?;
+                host.systemd.restart(&unit.unit).await.map_err(Failure::Systemd)?;
             }
         }
         Action::HooksAfter => work.run_hooks_after().await,
@@ -48,7 +48,7 @@ pub(super) async fn perform(
 }
 
 async fn on_slot(work: &Work<'_>, action: &Action, seen: &[Seen]) -> Result<Option<(Side, String)>, Failure> {
-    let engine = &work.running.restock.engine;
+    let engine = &work.running.host.engine;
     let seen = seen.iter().find_map(|seen| match seen {
         Seen::Slot(seen) => Some(seen),
         _ => None,
@@ -91,14 +91,15 @@ fn id(seen: &SlotSeen, side: Side) -> Result<&str, Failure> {
 async fn retag(work: &Work<'_>, image: &ImageId, reference: &str) -> Result<(), Failure> {
     let parsed: ImageReference =
         reference.parse().map_err(|error| Failure::Missing(format!("`{reference}`: {error}")))?;
-    let restock = &work.running.restock;
+    let host = &work.running.host;
     let to_former = work.attempt.intent == Intent::Rollback || work.attempt.stage != Stage::Forward;
     // Before it is done: until then the record means nothing.
-    if to_former && let Err(error) = restock.store.note_moved_back(&parsed.canonical(), image).await {
+    if to_former && let Err(error) = host.service.store.record_moved_back(&host.name, &parsed.canonical(), image).await
+    {
         tracing::error!(%error, "that {reference} is moved back is not recorded");
     }
     let tag = parsed.effective_tag().unwrap_or_default();
-    Ok(restock.engine.tag(image, &parsed.repository(), tag).await?)
+    Ok(host.engine.tag(image, &parsed.repository(), tag).await?)
 }
 
 async fn stop(engine: &Engine, slot: &Slot, id: &str) -> Result<(), EngineError> {
@@ -132,7 +133,7 @@ async fn compose(work: &mut Work<'_>, side: Side) -> Result<(), Failure> {
     let before = project.before.keys().cloned().collect();
     let chosen = selections(&scene.model.project, project.selected.as_ref(), &project.running(), &before, &changed);
     let job = &running.handle.id;
-    let mut relay = Relay::new(&running.restock.events, job, scene.redactor.clone());
+    let mut relay = Relay::new(&running.host.service.events, job, scene.redactor.clone());
     tracing::debug!(?side, "compose follows the references");
     if let Some(selection) = chosen.up {
         let up = scene.compose.up(&scene.call, &selection, running.lock_for_child(), |line| relay.line(line));
@@ -149,10 +150,10 @@ async fn compose(work: &mut Work<'_>, side: Side) -> Result<(), Failure> {
 pub(super) async fn follow_dependents(work: &mut Work<'_>) {
     // Those who follow are updated as well, and may need the same images.
     work.locks = None;
-    let restock = work.running.restock.clone();
-    let warnings = restock.take_along(work.attempt.replicas()).await;
+    let host = work.running.host.clone();
+    let warnings = host.take_along(work.attempt.replicas()).await;
     work.warnings.extend(warnings);
     if let Some(slot) = work.attempt.slot() {
-        restock.reattach(&slot.old_id).await;
+        host.reattach(&slot.old_id).await;
     }
 }

@@ -60,7 +60,7 @@ impl From<StoreError> for Failure {
 pub(super) async fn classify(work: &Work<'_>, failure: Failure) -> Setback {
     let mut setback = judged(work, failure).await;
     let engine_matters = matches!(setback.cause, Cause::Image(_) | Cause::Setup | Cause::Lost);
-    if engine_matters && work.running.restock.engine.info().await.is_err() {
+    if engine_matters && work.running.host.engine.info().await.is_err() {
         setback.cause = Cause::Obstacle(Obstacle::Engine);
     }
     setback
@@ -118,7 +118,7 @@ async fn command(work: &Work<'_>, error: CommandError) -> Setback {
 /// The services that run New and have failed by their own fault.
 async fn bad_targets(work: &Work<'_>) -> BTreeSet<ServiceName> {
     let Some(project) = work.attempt.project() else { return BTreeSet::new() };
-    let engine = &work.running.restock.engine;
+    let engine = &work.running.host.engine;
     let expected = super::proof::expectations(work, Side::New, &BTreeSet::new());
     let mut bad = BTreeSet::new();
     for container in engine.project_containers(&project.name).await.unwrap_or_default() {

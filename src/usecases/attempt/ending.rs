@@ -183,8 +183,8 @@ fn blame(work: &Work<'_>, why: &Setback, mut error: Error) -> Error {
 /// Leaves the job open: no process works on it, and none has died.
 pub(super) async fn blocked(work: &Work<'_>, obstacle: Obstacle) -> Error {
     let error = unsettled(work.name(), obstacle);
-    let restock = &work.running.restock;
-    let left = restock.store.let_go(&work.attempt.job, &restock.worker, Some(&error.message)).await;
+    let host = &work.running.host;
+    let left = host.service.store.let_go(&work.attempt.job, &host.service.worker, Some(&error.message)).await;
     if let Err(error) = left {
         tracing::error!(%error, "that the job is left open is not recorded: the next process counts it as a death");
     }

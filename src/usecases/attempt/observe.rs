@@ -26,7 +26,7 @@ pub(super) async fn observe(work: &Work<'_>) -> Result<Vec<Seen>, Failure> {
 }
 
 async fn look(work: &Work<'_>, fact: &Fact, goal: Side) -> Result<Seen, EngineError> {
-    let engine = &work.running.restock.engine;
+    let engine = &work.running.host.engine;
     match fact {
         Fact::Reference(reference) => reference_seen(engine, reference, goal).await,
         Fact::Project(project) => {

@@ -22,7 +22,7 @@ pub(super) async fn prove(work: &Work<'_>, side: Side, seen: &[Seen]) -> Result<
             (Fact::Project(project), _) => return prove_project(work, project, side).await,
             (Fact::Slot(slot), Seen::Slot(seen)) => prove_slot(work, seen, &slot.name, slot.running, side).await?,
             (Fact::Unit(unit), _) => {
-                let containers = work.running.restock.engine.containers().await?;
+                let containers = work.running.host.engine.containers().await?;
                 let image = unit.image(side);
                 let found = container_of(unit, image, &containers).ok_or_else(|| {
                     let reason = format!("the unit {} has no container", unit.unit);
@@ -44,12 +44,12 @@ async fn prove_slot(work: &Work<'_>, seen: &SlotSeen, name: &str, up: bool, side
 async fn standalone(work: &Work<'_>, id: &str, name: &str, up: bool, side: Side) -> Result<(), Failure> {
     let image = work.attempt.references().find_map(|reference| expected_image(reference, side));
     let expected = Expectation { image, up, completes: false, may_be_unhealthy: false };
-    let proven = prove::prove_standalone(&work.running.restock.engine, id, name, &expected, work.patience).await;
+    let proven = prove::prove_standalone(&work.running.host.engine, id, name, &expected, work.patience).await;
     proven.map_err(not_proven)
 }
 
 async fn prove_project(work: &Work<'_>, project: &ProjectFact, side: Side) -> Result<Vec<Recreated>, Failure> {
-    let engine = &work.running.restock.engine;
+    let engine = &work.running.host.engine;
     let touched = touched(engine, project).await?;
     let expected = expectations(work, side, &touched);
     let proven = prove::prove(engine, &project.name, &expected, work.patience).await;
@@ -63,7 +63,7 @@ impl Work<'_> {
     /// What every service must show that New has been started for, or that was touched by it.
     pub(in crate::usecases) async fn expected_of_new(&self) -> BTreeMap<ServiceName, Expectation> {
         let touched = match self.attempt.project() {
-            Some(project) => touched(&self.running.restock.engine, project).await.unwrap_or_default(),
+            Some(project) => touched(&self.running.host.engine, project).await.unwrap_or_default(),
             None => BTreeSet::new(),
         };
         expectations(self, Side::New, &touched)

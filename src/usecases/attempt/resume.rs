@@ -17,7 +17,7 @@ use crate::domain::job::{Job, JobResult, Kind, Outcome, ServiceChange, Step};
 use crate::domain::journal::{Journal, StandaloneJournal};
 use crate::domain::project::{AppSettings, Project};
 use crate::error::Error;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 use crate::usecases::jobs::Running;
 use crate::usecases::left_out::without;
 use crate::usecases::resolve::{canonical_references, check_directory, config, containers_of, redactor};
@@ -26,7 +26,7 @@ use crate::usecases::update_app::settings;
 /// Finishes or takes back what `was` had begun, proves it, and reports it as interrupted.
 pub(crate) async fn resume(running: &Running, was: &Job) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let store = &running.restock.store;
+    let store = &running.host.service.store;
     let recorded = store
         .attempt(&was.id)
         .await
@@ -57,7 +57,7 @@ fn untouched(running: &Running, was: &Job, started: Instant) -> JobResult {
 
 /// What a former version of the program has left of a job that it had begun.
 async fn legacy_attempt(running: &Running, was: &Job) -> Result<Option<Found>, Error> {
-    let store = &running.restock.store;
+    let store = &running.host.service.store;
     let Some(step) = was.step.filter(|step| step.touches_containers()) else { return Ok(None) };
     let unreadable = |error: crate::adapters::store::StoreError| Error {
         message: error.to_string(),
@@ -77,30 +77,30 @@ async fn legacy_attempt(running: &Running, was: &Job) -> Result<Option<Found>, E
 
 /// Puts together what the attempt needs, under the locks of its images; `None` when its app is gone.
 async fn prepare<'a>(running: &'a Running, was: &Job, found: Found) -> Result<Option<Work<'a>>, Error> {
-    let restock = &running.restock;
+    let host = &running.host;
     let Found { mut attempt, recipe, hooks_begun } = found;
     let (scene, patience, references) = match attempt.project() {
-        None => (None, restock.limits.patience(&AppSettings::default()), references_of(&attempt)),
+        None => (None, host.service.limits.patience(&AppSettings::default()), references_of(&attempt)),
         Some(project) => {
-            let app = match restock.apps.find(was.target.name()) {
+            let app = match host.apps.find(was.target.bare_name()) {
                 Ok(app) => app,
                 Err(AppDirError::NoSuchApp(_)) => return Ok(None),
                 // Nobody can tell that it is gone.
                 Err(error) => return Err(error.into()),
             };
-            let compose = restock.compose().await?;
+            let compose = host.compose().await?;
             let call = ProjectCall::new(&app.path).with_profiles(project.profiles.iter().cloned());
             let model = config(&compose, &app, &call).await?;
-            let containers = containers_of(&model.project, &restock.engine.containers().await?);
+            let containers = containers_of(&model.project, &host.engine.containers().await?);
             check_directory(&app, &containers)?;
-            let selected = still_selected(restock, &model.project, &containers, &attempt).await?;
+            let selected = still_selected(host, &model.project, &containers, &attempt).await?;
             let settings = settings(&model, &app)?;
             let references = canonical_references(&model.project);
             let redactor = redactor(&app, &model);
             attempt.select(selected);
             let hooks_after = settings.hooks.after.clone();
             let scene = Scene { app, compose, call, model, redactor, hooks_after };
-            (Some(scene), restock.limits.patience(&settings), references)
+            (Some(scene), host.service.limits.patience(&settings), references)
         }
     };
     let mut work = Work::new(running, attempt, scene, patience);
@@ -111,14 +111,14 @@ async fn prepare<'a>(running: &'a Running, was: &Job, found: Found) -> Result<Op
 
 /// What the job was about, without what would fail or be moved to an older image by now.
 async fn still_selected(
-    restock: &Restock,
+    host: &Host,
     project: &Project,
     containers: &[Container],
     attempt: &Attempt,
 ) -> Result<Option<BTreeSet<ServiceName>>, Error> {
     let targets = attempt.references().map(|reference| reference.change.service.clone()).collect();
-    let images = restock.images_of(project, containers).await?;
-    let mut left_out = restock.left_out(project, containers, &images, &targets).await?;
+    let images = host.images_of(project, containers).await?;
+    let mut left_out = host.left_out(project, containers, &images, &targets).await?;
     left_out.retain(|service, _| !targets.contains(service));
     let selected = attempt.project().and_then(|project| project.selected.clone());
     Ok(without(project, selected, &left_out))
@@ -127,13 +127,17 @@ async fn still_selected(
 /// Makes this process the one that works on the attempt.
 async fn take_over(mut work: Work<'_>, is_recorded: bool) -> Result<Work<'_>, Error> {
     work.protect().await?;
-    let restock = &work.running.restock;
-    let (job, worker) = (&work.attempt.job, &restock.worker);
+    let host = &work.running.host;
+    let (job, worker) = (&work.attempt.job, &host.service.worker);
     let taken = if is_recorded {
-        restock.store.take_over(job, worker).await
+        host.service.store.take_over(job, worker).await
     } else {
         let step = work.running.handle.job().step.unwrap_or(Step::Apply);
-        restock.store.begin_attempt(&work.attempt, work.recipe.as_ref(), worker, step, work.left()).await.map(|()| 0)
+        host.service
+            .store
+            .begin_attempt(&work.attempt, work.recipe.as_ref(), worker, step, work.left())
+            .await
+            .map(|()| 0)
     };
     match taken {
         Ok(deaths) => work.attempt.deaths = deaths,

@@ -149,10 +149,11 @@ async fn enter(work: &mut Work<'_>, stage: Stage) -> Result<(), StoreError> {
     let step = matches!(stage, Stage::Back { .. }).then_some(Step::RollBack);
     let (held, forgotten) = work.remembered(&stage);
     let entered = Attempt { stage, ..work.attempt.clone() };
-    let restock = &work.running.restock;
-    let until = Instant::now() + restock.limits.waits.writes;
+    let host = &work.running.host;
+    let until = Instant::now() + host.service.limits.waits.writes;
     loop {
-        let written = restock.store.enter(&entered, &restock.worker, step, &held, &work.owner(), &forgotten).await;
+        let written =
+            host.service.store.enter(&entered, &host.service.worker, step, &held, &work.owner(), &forgotten).await;
         match (written, &entered.stage) {
             (Ok(()), _) => break,
             (Err(error @ StoreError::Taken { .. }), _) => return Err(error),
@@ -166,7 +167,7 @@ async fn enter(work: &mut Work<'_>, stage: Stage) -> Result<(), StoreError> {
             (Err(error), _) if Instant::now() >= until => return Err(error),
             (Err(error), _) => tracing::warn!(%error, "the stage is not recorded yet"),
         }
-        tokio::time::sleep(restock.limits.waits.retry).await;
+        tokio::time::sleep(host.service.limits.waits.retry).await;
     }
     work.attempt = entered;
     work.run = ThisRun::default();
@@ -179,11 +180,11 @@ async fn enter(work: &mut Work<'_>, stage: Stage) -> Result<(), StoreError> {
 
 /// Records an action before it is done.
 async fn note(work: &mut Work<'_>, action: &Action) -> Result<(), StoreError> {
-    let restock = &work.running.restock;
-    let until = Instant::now() + restock.limits.waits.writes;
+    let host = &work.running.host;
+    let until = Instant::now() + host.service.limits.waits.writes;
     loop {
         let job = &work.attempt.job;
-        match restock.store.begin_action(job, &restock.worker, action.word(), action.exposes()).await {
+        match host.service.store.begin_action(job, &host.service.worker, action.word(), action.exposes()).await {
             Ok(()) => break,
             Err(error @ StoreError::Taken { .. }) => return Err(error),
             Err(error) if work.attempt.stage != Stage::Forward => {
@@ -193,7 +194,7 @@ async fn note(work: &mut Work<'_>, action: &Action) -> Result<(), StoreError> {
             Err(error) if Instant::now() >= until => return Err(error),
             Err(error) => tracing::warn!(%error, "the action is not recorded yet"),
         }
-        tokio::time::sleep(restock.limits.waits.retry).await;
+        tokio::time::sleep(host.service.limits.waits.retry).await;
     }
     work.attempt.exposed |= action.exposes();
     Ok(())
@@ -205,7 +206,7 @@ async fn hold(work: &Work<'_>, setback: &Setback) {
         return;
     }
     for bad in work.held(setback) {
-        if let Err(error) = work.running.restock.store.remember_bad(&bad).await {
+        if let Err(error) = work.running.host.service.store.remember_bad(&bad).await {
             tracing::error!(%error, "the image that failed could not be remembered; a schedule may try it again");
         }
     }
@@ -216,11 +217,11 @@ async fn passes(work: &mut Work<'_>, obstacle: Obstacle) -> bool {
     if obstacle != Obstacle::Engine {
         return false;
     }
-    let waits = work.running.restock.limits.waits;
+    let waits = work.running.host.service.limits.waits;
     let until = *work.obstructed.get_or_insert_with(Instant::now) + waits.engine;
     work.running.warn("the engine went away in the middle; it is waited for");
     while Instant::now() < until {
-        if work.running.restock.engine.info().await.is_ok() {
+        if work.running.host.engine.info().await.is_ok() {
             return true;
         }
         tokio::time::sleep(waits.retry).await;

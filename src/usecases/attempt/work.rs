@@ -104,15 +104,15 @@ impl<'a> Work<'a> {
         let slot = self.attempt.slot();
         // It holds the values of the container's environment, so it is recorded only where going back needs it.
         let recipe = self.recipe.as_ref().filter(|_| slot.is_some_and(|slot| slot.auto_remove));
-        let restock = &self.running.restock;
-        restock.store.begin_attempt(&self.attempt, recipe, &restock.worker, Step::Apply, self.left()).await?;
+        let host = &self.running.host;
+        host.service.store.begin_attempt(&self.attempt, recipe, &host.service.worker, Step::Apply, self.left()).await?;
         self.running.tell_step(Step::Apply);
         Ok(())
     }
 
     /// Gives the images that run now a second name each, so that no clean-up takes them while they may be needed.
     pub async fn protect(&mut self) -> Result<(), Error> {
-        let engine = &self.running.restock.engine;
+        let engine = &self.running.host.engine;
         for reference in self.attempt.references() {
             for (n, image) in reference.change.from.iter().enumerate() {
                 let name = self.keep_name(&reference.change.service);
@@ -210,8 +210,8 @@ impl<'a> Work<'a> {
     /// In whose name images are remembered.
     pub(super) fn owner(&self) -> String {
         match &self.scene {
-            Some(scene) => scene.app.name.to_string(),
-            None => container_owner(self.name()),
+            Some(scene) => scene.app.id().to_string(),
+            None => container_owner(&self.running.host.name, self.name()),
         }
     }
 
@@ -278,8 +278,8 @@ impl<'a> Work<'a> {
 
     /// Records a container that was made. Without the record it is known by its name and image.
     pub(super) async fn record_made(&mut self, side: Side, id: String) -> Result<(), Failure> {
-        let restock = &self.running.restock;
-        match restock.store.record_made(&self.attempt.job, &restock.worker, side, &id).await {
+        let host = &self.running.host;
+        match host.service.store.record_made(&self.attempt.job, &host.service.worker, side, &id).await {
             Ok(()) => {}
             Err(error @ StoreError::Taken { .. }) => return Err(error.into()),
             Err(error) => tracing::error!(%error, container = id, "the new container is not recorded"),
@@ -319,7 +319,7 @@ impl<'a> Work<'a> {
         if let Some(body) = &self.recipe {
             return Ok(body.clone());
         }
-        let engine = &self.running.restock.engine;
+        let engine = &self.running.host.engine;
         let mut inspected = engine.inspect(&slot.old_id).await?;
         if let Some((old, new)) = &slot.follows {
             join_replacement(&mut inspected, old, new);

@@ -18,7 +18,7 @@ use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{Job, Outcome, Step};
 use crate::domain::report::{PassReport, Updated};
 use crate::error::Error;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 use crate::usecases::freshness::asked_of;
 use crate::usecases::jobs::Running;
 use crate::usecases::pull::pull;
@@ -46,20 +46,20 @@ pub(super) async fn apply(
     running.step(Step::Pull).await?;
     let (pulled, failed) = pull_each_once(running, marks, &newer).await;
     report.errors.extend(failed.iter().map(|(image, error)| format!("{image}: {error}")));
-    let restock = &running.restock;
+    let host = &running.host;
     let mut told = HashSet::new();
     for place in &newer {
         let marked = &marks.marked[*place];
         let Some(error) = failed.get(&canonical(marked)) else { continue };
         report.reports[*place].updated = Updated::Failed;
         // No job of its own tells of it.
-        if told.insert(marked.target()) {
-            restock.announce_failed(marked.target(), &running.handle.id, error).await;
+        if told.insert(marked.subject()) {
+            host.service.announce_failed(host.target(marked.subject()), &running.handle.id, error).await;
         }
     }
     let here = |place: &usize| !failed.contains_key(&canonical(&marks.marked[*place]));
     let mut newer: Vec<usize> = newer.iter().copied().filter(here).collect();
-    for (place, held) in hold_unjudged(restock, marks, verdicts, &newer, &pulled).await? {
+    for (place, held) in hold_unjudged(host, marks, verdicts, &newer, &pulled).await? {
         report.reports[place].held_back = Some(held);
         newer.retain(|known| *known != place);
     }
@@ -69,13 +69,13 @@ pub(super) async fn apply(
     let units = units(marks, verdicts, options.rollback, &newer, &Arc::new(pulled));
     let work = units.into_iter().map(|unit| async move {
         // The pull and the units before it may have lasted until after the window's end.
-        let ended = match restock.window_closed() {
+        let ended = match host.window_closed() {
             Some(held) => Err(held),
-            None => Ok(run(restock, &unit).await),
+            None => Ok(run(host, &unit).await),
         };
         (ended, unit)
     });
-    let mut work = futures_util::stream::iter(work).buffer_unordered(restock.limits.concurrency.max(1));
+    let mut work = futures_util::stream::iter(work).buffer_unordered(host.service.limits.concurrency.max(1));
     while let Some((ended, unit)) = work.next().await {
         match ended {
             Ok(ended) => note(&unit, ended, marks, report),
@@ -108,7 +108,7 @@ async fn pull_each_once(
         let pulled = pull_one(running, &reference, authfile.as_deref()).await;
         (reference.canonical(), pulled)
     });
-    let concurrency = running.restock.limits.concurrency.max(1);
+    let concurrency = running.host.service.limits.concurrency.max(1);
     let mut pulls = futures_util::stream::iter(pulls).buffer_unordered(concurrency);
     let (mut pulled, mut failed) = (BTreeMap::new(), BTreeMap::new());
     while let Some((reference, outcome)) = pulls.next().await {
@@ -129,16 +129,16 @@ async fn pull_one(
     reference: &ImageReference,
     authfile: Option<&Path>,
 ) -> Result<Option<LocalImage>, Error> {
-    let restock = &running.restock;
+    let host = &running.host;
     let _lock = running.image_locks(&[reference.canonical()].into()).await?;
     pull(running, reference, None, authfile).await?;
-    Ok(restock.engine.image(&reference.canonical()).await?)
+    Ok(host.engine.image(&reference.canonical()).await?)
 }
 
 /// What of `newer` has to wait after all: the registry got another image between the question and the pull, and that
 /// one, which nobody has judged, may be too young.
 async fn hold_unjudged(
-    restock: &Restock,
+    host: &Host,
     marks: &Marks,
     verdicts: &[Verdict],
     newer: &[usize],
@@ -150,7 +150,7 @@ async fn hold_unjudged(
         let (Verdict::Newer(Some(judged)), Some(reference)) = (&verdicts[*place], marked.reference()) else { continue };
         let Some(image) = pulled.get(&reference.canonical()) else { continue };
         if let Some(reason) =
-            restock.failed_here(restock.memory_of(marks, marked, &mut memories).await?, &marked.known_as(), image)
+            host.failed_here(host.memory_of(marks, marked, &mut memories).await?, &marked.known_as(), image)
         {
             held.push((*place, reason));
             continue;
@@ -159,9 +159,9 @@ async fn hold_unjudged(
         let digests = digests_in(&image.repo_digests, &reference);
         let Some(digest) = digests.first().filter(|_| !digests.contains(judged)) else { continue };
         // Its age counts from now on.
-        restock.freshness.learn_pulled(&[(reference.canonical(), Some(image.clone()))].into());
-        let memory = restock.memory_of(marks, marked, &mut memories).await?;
-        let reason = restock.held_back(memory, &marked.known_as(), &reference, digest).await?;
+        host.service.freshness.learn_pulled(&[(reference.canonical(), Some(image.clone()))].into());
+        let memory = host.memory_of(marks, marked, &mut memories).await?;
+        let reason = host.held_back(memory, &marked.known_as(), &reference, digest).await?;
         held.extend(reason.map(|reason| (*place, reason)));
     }
     Ok(held)
@@ -212,13 +212,13 @@ fn units(
     units
 }
 
-async fn run(restock: &Arc<Restock>, unit: &Unit) -> Result<Job, Error> {
+async fn run(host: &Arc<Host>, unit: &Unit) -> Result<Job, Error> {
     match unit {
         Unit::App { name, options, .. } => {
-            restock.run_to_end(|| restock.start_update(name.as_str(), options.clone())).await
+            host.service.run_to_end(|| host.start_update(name.as_str(), options.clone())).await
         }
         Unit::Container { id, options, .. } => {
-            restock.run_to_end(|| restock.start_container_update(id, options.clone())).await
+            host.service.run_to_end(|| host.start_container_update(id, options.clone())).await
         }
     }
 }

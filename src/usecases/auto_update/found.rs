@@ -4,21 +4,22 @@ use super::mark::Marks;
 use super::pass::Verdict;
 use crate::domain::freshness::Status;
 use crate::domain::hold::{HeldBack, HoldReason};
-use crate::domain::job::{ServiceChange, Target};
+use crate::domain::host::Subject;
+use crate::domain::job::ServiceChange;
 use crate::domain::notice::Event;
 use crate::domain::plan::by_service;
 use crate::error::Error;
 use crate::usecases::check_app::pending_change;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 use crate::usecases::freshness::Ask;
 
-impl Restock {
+impl Host {
     /// Announces what waits, each image once. What a pass applies is told when it is done.
     pub(super) async fn announce_waiting(&self, marks: &Marks, verdicts: &[Verdict]) -> Result<(), Error> {
-        if self.notifying.who_wants(Event::Found).is_empty() {
+        if self.service.notifying.who_wants(Event::Found).is_empty() {
             return Ok(());
         }
-        let running = self.running_jobs().await?;
+        let running = self.service.running_jobs().await?;
         for (name, app) in &marks.apps {
             let applied = |service: &_| {
                 let mut marked = marks.marked.iter().zip(verdicts);
@@ -36,7 +37,7 @@ impl Restock {
                 .filter(|found| !applied(&found.service))
                 .map(|found| pending_change(containers.get(&found.service), found))
                 .collect();
-            self.announce_found(Target::App(name.to_string()), waiting).await;
+            self.service.announce_found(self.target(Subject::App(name.to_string())), waiting).await;
         }
         Ok(())
     }

@@ -14,12 +14,12 @@ use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::{BadCause, Candidate, HeldBack, HoldReason};
+use crate::domain::host::{AppId, Subject};
 use crate::domain::image::{Digest, ImageReference};
-use crate::domain::job::Target;
 use crate::domain::time::millis;
 use crate::error::{Error, Kind};
 use crate::usecases::check_app::{AppStatus, ServiceStatus};
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 use crate::usecases::freshness::Ask;
 use crate::usecases::list_apps::App;
 use crate::usecases::policies::policy_of;
@@ -50,9 +50,9 @@ pub(super) struct Memory {
 }
 
 /// What has been read of apps and containers, each once.
-pub(super) type Memories = HashMap<Target, Memory>;
+pub(super) type Memories = HashMap<Subject, Memory>;
 
-impl Restock {
+impl Host {
     /// What is remembered of the images that a marked container may get.
     pub(super) async fn memory_of<'a>(
         &self,
@@ -60,7 +60,7 @@ impl Restock {
         marked: &Marked,
         known: &'a mut Memories,
     ) -> Result<&'a Memory, Error> {
-        match known.entry(marked.target()) {
+        match known.entry(marked.subject()) {
             Entry::Occupied(memory) => Ok(memory.into_mut()),
             Entry::Vacant(place) => {
                 let app = marked.service.as_ref().and_then(|(app, _)| marks.apps.get(app));
@@ -74,7 +74,7 @@ impl Restock {
     }
 
     async fn memory_of_container(&self, name: &str) -> Result<Memory, Error> {
-        let bad = self.store.bad_images(&container_owner(name)).await?;
+        let bad = self.service.store.bad_images(&container_owner(&self.name, name)).await?;
         Ok(Memory { bad, config: None, skips: Vec::new(), min_age: None })
     }
 
@@ -82,9 +82,9 @@ impl Restock {
     async fn memory(&self, app: &App) -> Result<Memory, Error> {
         let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
         Ok(Memory {
-            bad: self.store.bad_images(app.dir.name.as_str()).await?,
+            bad: self.service.store.bad_images(&app.dir.id().to_string()).await?,
             config: app.model.as_ref().ok().map(|model| model.fingerprint.clone()),
-            skips: self.store.skips(&app.dir.name).await?,
+            skips: self.service.store.skips(&app.dir.id()).await?,
             min_age: settings.and_then(|settings| settings.min_age),
         })
     }
@@ -100,10 +100,10 @@ impl Restock {
         let candidate = Candidate {
             bad: memory.bad(service, digest.as_str()),
             skipped: memory.skipped(service, digest),
-            first_seen: self.store.first_seen(&reference.canonical(), digest).await?,
+            first_seen: self.service.store.first_seen(&reference.canonical(), digest).await?,
             min_age: memory.min_age,
         };
-        Ok(self.limits.held_back(&candidate, self.clock.now()))
+        Ok(self.service.limits.held_back(&candidate, self.service.clock.now()))
     }
 
     /// Why an image that somebody has brought to this machine is not applied by itself. Age and skips are about what the
@@ -115,12 +115,12 @@ impl Restock {
         image: &LocalImage,
     ) -> Option<HeldBack> {
         let candidate = Candidate { bad: memory.bad(service, image.id.as_str()), ..Candidate::default() };
-        self.limits.held_back(&candidate, self.clock.now())
+        self.service.limits.held_back(&candidate, self.service.clock.now())
     }
 
     /// What a closed window holds back: everything that has not begun. `None` while it is open.
     pub(super) fn window_closed(&self) -> Option<HeldBack> {
-        self.limits.held_back(&Candidate::default(), self.clock.now())
+        self.service.limits.held_back(&Candidate::default(), self.service.clock.now())
     }
 
     /// Whether an image that was pulled is one that failed here, under another digest: that of an index changes with every
@@ -148,7 +148,7 @@ impl Restock {
     /// The images of an app that are skipped.
     pub async fn skipping(&self, name: &str) -> Result<Skipping, Error> {
         let app = self.apps.find(name)?;
-        let skips = self.store.skips(&app.name).await?.into_iter();
+        let skips = self.service.store.skips(&app.id()).await?.into_iter();
         let skipped = skips.map(|Skip { service, digest, since }| SkippedImage { service, digest, since }).collect();
         Ok(Skipping { skipped })
     }
@@ -172,8 +172,9 @@ impl Restock {
                 .hint("ask it again: GET …/status?force=true")
                 .app(&status.app));
         }
+        let id = AppId { host: self.name.clone(), name: status.app.clone() };
         for (service, digest) in newer {
-            self.store.skip(&status.app, &Skip { service, digest, since: Timestamp::now() }).await?;
+            self.service.store.skip(&id, &Skip { service, digest, since: Timestamp::now() }).await?;
         }
         self.skipping(name).await
     }
@@ -181,9 +182,9 @@ impl Restock {
     /// Ends the skips of one service of an app, or of all.
     pub async fn end_skip(&self, name: &str, service: Option<&str>) -> Result<Skipping, Error> {
         let app = self.apps.find(name)?;
-        let skips = self.store.skips(&app.name).await?;
+        let skips = self.service.store.skips(&app.id()).await?;
         for skip in skips.iter().filter(|skip| service.is_none_or(|name| skip.service.as_str() == name)) {
-            self.store.forget_skip(&app.name, &skip.service).await?;
+            self.service.store.forget_skip(&app.id(), &skip.service).await?;
         }
         self.skipping(name).await
     }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::pass::Scope;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
+use crate::domain::host::Subject;
 use crate::domain::image::ImageReference;
-use crate::domain::job::Target;
 use crate::domain::policy::{Policy, decide, followable};
 use crate::domain::project::PullPolicy;
 use crate::domain::report::Unit;
 use crate::error::Error;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 use crate::usecases::inventory::Snapshot;
 use crate::usecases::list_apps::App;
 use crate::usecases::policies::Toggles;
@@ -44,7 +44,7 @@ pub(super) struct Marks {
     pub errors: Vec<String>,
 }
 
-impl Restock {
+impl Host {
     /// Finds what a pass works on. Nobody but the engine is asked, and that once.
     pub(super) async fn marks(&self, scope: &Scope) -> Result<Marks, Error> {
         let snapshot = self.snapshot().await?;
@@ -178,10 +178,10 @@ impl Marked {
     }
 
     /// What is updated for its sake.
-    pub fn target(&self) -> Target {
+    pub fn subject(&self) -> Subject {
         match &self.service {
-            Some((app, _)) => Target::App(app.to_string()),
-            None => Target::Container(self.container.name.clone()),
+            Some((app, _)) => Subject::App(app.to_string()),
+            None => Subject::Container(self.container.name.clone()),
         }
     }
 

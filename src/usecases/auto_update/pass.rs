@@ -7,16 +7,16 @@ use std::time::Instant;
 
 use super::hold::Memories;
 use super::mark::{Marked, Marks};
-use crate::domain::app::AppName;
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::HeldBack;
+use crate::domain::host::{AppId, Subject};
 use crate::domain::image::{Digest, ImageReference, ReferenceError};
-use crate::domain::job::{JobResult, Kind, Outcome, Step, Target};
+use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
 use crate::error::Error;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 use crate::usecases::freshness::{Ask, asked_of, digests_of};
 use crate::usecases::jobs::{Running, Ticket};
 use crate::usecases::list_apps::App;
@@ -27,7 +27,7 @@ pub enum Scope {
     /// Everything that a policy marks.
     Everything,
     /// What is due now: these apps, and with `rest` whatever has no schedule of its own.
-    Due { apps: BTreeSet<AppName>, rest: bool },
+    Due { apps: BTreeSet<AppId>, rest: bool },
 }
 
 /// What the caller of a pass can choose.
@@ -42,7 +42,7 @@ impl Scope {
     pub(super) fn has_app(&self, app: &App) -> bool {
         match self {
             Self::Everything => true,
-            Self::Due { apps, rest } => apps.contains(&app.dir.name) || (*rest && app.schedule().is_none()),
+            Self::Due { apps, rest } => apps.contains(&app.dir.id()) || (*rest && app.schedule().is_none()),
         }
     }
 
@@ -62,7 +62,7 @@ pub(super) enum Verdict {
     Unknown(String),
 }
 
-impl Restock {
+impl Host {
     /// Starts a pass, or joins the one that is running if that one was asked to do the same. Any other pass is waited
     /// for, also one of another process, which does not say what it was asked to do.
     pub async fn start_pass(self: &Arc<Self>, options: PassOptions) -> Result<Ticket, Error> {
@@ -74,9 +74,9 @@ impl Restock {
                 return Ok(ticket);
             }
             tokio::select! {
-                ended = self.wait(&ticket) => drop(ended?),
+                ended = self.service.wait(&ticket) => drop(ended?),
                 // The next attempt is refused for that reason.
-                () = self.stopping.cancelled() => {}
+                () = self.service.stopping.cancelled() => {}
             }
         }
     }
@@ -89,7 +89,7 @@ impl Restock {
         began: Arc<AtomicBool>,
     ) -> Result<Ticket, Error> {
         let asked = Some(options.clone());
-        self.start_job_with(Kind::AutoUpdate, Target::All("*".into()), asked, move |running| async move {
+        self.start_job_with(Kind::AutoUpdate, self.target(Subject::All), asked, move |running| async move {
             began.store(true, Ordering::Release);
             pass(&running, &options).await
         })
@@ -112,11 +112,11 @@ impl Restock {
     /// Asks for each reference once, and tells each container what that means for it.
     async fn judge(&self, marks: &Marks) -> Result<Vec<Verdict>, Error> {
         let asked = asked_of(marks.marked.iter().filter_map(Marked::followed));
-        self.freshness.learn(&asked, Ask::Force).await;
+        self.service.freshness.learn(&asked, Ask::Force).await;
         let local: BTreeSet<_> =
             marks.marked.iter().filter(|marked| marked.local).map(|marked| marked.image.clone()).collect();
         let images = self.engine.images(local).await?;
-        let moved_back = self.store.moved_back().await?;
+        let moved_back = self.service.store.moved_back(&self.name).await?;
         let mut memories = Memories::new();
         let mut verdicts = Vec::with_capacity(marks.marked.len());
         for marked in &marks.marked {
@@ -145,9 +145,9 @@ impl Restock {
                 continue;
             }
             let digests = digests_of(container, &marks.snapshot.digests);
-            let found = self.freshness.find(container, &marked.image, digests, Ask::Force).await;
+            let found = self.service.freshness.find(container, &marked.image, digests, Ask::Force).await;
             let reference = marked.reference();
-            let failure = reference.as_ref().and_then(|reference| self.freshness.known(reference)?.failure);
+            let failure = reference.as_ref().and_then(|reference| self.service.freshness.known(reference)?.failure);
             verdicts.push(match (found.status, failure, &found.remote_digest, reference) {
                 (_, Some(failure), ..) => Verdict::Unknown(failure),
                 (Status::Outdated, None, Some(digest), Some(reference)) => {
@@ -172,17 +172,17 @@ fn not_a_name(image: &str) -> Option<String> {
 
 async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Error> {
     let started = Instant::now();
-    let restock = &running.restock;
+    let host = &running.host;
     running.step(Step::Snapshot).await?;
-    let marks = restock.marks(&options.scope).await?;
+    let marks = host.marks(&options.scope).await?;
     // Registries' and jobs' failures are told where they happen.
     marks.errors.iter().for_each(|error| tracing::warn!("auto-update: {error}"));
     running.step(Step::Plan).await?;
-    let verdicts = running.unless_cancelled(restock.judge(&marks)).await?;
-    restock.announce_waiting(&marks, &verdicts).await?;
+    let verdicts = running.unless_cancelled(host.judge(&marks)).await?;
+    host.announce_waiting(&marks, &verdicts).await?;
     let mut report = first_report(&marks, &verdicts);
     super::apply::apply(running, options, &marks, &verdicts, &mut report).await?;
-    restock.forget_old_images().await;
+    host.forget_old_images().await;
     let outcome = if report.any(Updated::Failed) {
         Outcome::Failed
     } else if report.any(Updated::RolledBack) {

@@ -9,11 +9,10 @@ use utoipa::ToSchema;
 use crate::adapters::clock::{Clock, uptime};
 use crate::adapters::lock::{Locks, ServeLock};
 use crate::adapters::store::ScheduleRow;
-use crate::domain::app::AppName;
 use crate::domain::schedule::zone_name;
 use crate::domain::time::millis;
 use crate::error::Error;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Service;
 
 /// By how much the wall clock may run ahead or behind without having been set.
 const DRIFT: SignedDuration = SignedDuration::from_mins(5);
@@ -42,7 +41,8 @@ pub struct ScheduleView {
 /// The schedule of one app.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AppSchedule {
-    pub app: AppName,
+    /// Its name with its host.
+    pub app: String,
     pub schedule: String,
     /// Its next pass.
     #[serde(serialize_with = "millis")]
@@ -66,7 +66,7 @@ impl Planned {
     }
 }
 
-impl Restock {
+impl Service {
     /// What runs by itself: in this process where it serves, else as the service last wrote it down.
     pub async fn schedule(&self) -> Result<ScheduleView, Error> {
         let now = self.clock.now();
@@ -88,7 +88,7 @@ impl Restock {
                 .into_iter()
                 .filter_map(|row| {
                     let applies = self.applies(row.next);
-                    Some(AppSchedule { app: row.app?, schedule: row.cron, next: row.next, applies })
+                    Some(AppSchedule { app: row.app?.to_string(), schedule: row.cron, next: row.next, applies })
                 })
                 .collect(),
         })

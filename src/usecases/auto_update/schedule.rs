@@ -10,12 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::pass::{PassOptions, Scope};
 use super::planned::{Serving, Watch};
 use crate::adapters::store::ScheduleRow;
-use crate::domain::app::AppName;
 use crate::domain::hold::{HeldBack, HoldReason};
+use crate::domain::host::AppId;
 use crate::domain::job::Job;
 use crate::domain::schedule::Schedule;
 use crate::error::{Error, Kind};
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 
 /// The longest sleep: clocks are set and machines wake up, and apps come and change.
 const TICK: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// What is due when: an app's own schedule by its name, the service's by `None`.
-type Due = BTreeMap<Option<AppName>, (Schedule, Timestamp)>;
+type Due = BTreeMap<Option<AppId>, (Schedule, Timestamp)>;
 
 /// How a pass that was due went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,30 +35,34 @@ enum Ran {
     NotYet,
 }
 
-impl Restock {
+impl Host {
     /// Runs passes when they are due, for as long as the service runs. `missed` makes up for what was due meanwhile.
     pub async fn keep_schedule(self: Arc<Self>, own: Option<Schedule>, missed: bool) {
         let mut due = Due::new();
-        let mut remembered = self.store.schedules().await.unwrap_or_else(|error| {
+        let mut remembered = self.service.store.schedules().await.unwrap_or_else(|error| {
             tracing::error!(%error, "what was due before is not known; nothing that was missed is made up for");
             Vec::new()
         });
         remembered.retain(|_| missed);
         // Before the apps' files are read, which takes its time.
-        self.planned.set(own.iter().map(|schedule| self.row(None, schedule, schedule.next_after(self.clock.now()))));
+        self.service
+            .planned
+            .set(own.iter().map(|schedule| self.row(None, schedule, schedule.next_after(self.service.clock.now()))));
         let mut serving = Serving::default();
-        let mut watch = Watch::start(&self.clock);
+        let mut watch = Watch::start(&self.service.clock);
         loop {
             self.plan_next(&mut due, own.as_ref(), &std::mem::take(&mut remembered)).await;
-            self.planned.set(due.iter().map(|(app, (schedule, next))| self.row(app.clone(), schedule, Some(*next))));
+            self.service
+                .planned
+                .set(due.iter().map(|(app, (schedule, next))| self.row(app.clone(), schedule, Some(*next))));
             self.write_planned(&mut serving).await;
             if self.sleep_until(due.values().map(|(_, next)| *next).min()).await.is_break() {
                 return;
             }
-            if let Some(jump) = watch.jumped(&self.clock) {
+            if let Some(jump) = watch.jumped(&self.service.clock) {
                 self.plan_anew(&mut due, jump, missed);
             }
-            let now = self.clock.now();
+            let now = self.service.clock.now();
             let ripe: Vec<_> = due.iter().filter(|(_, (_, next))| *next <= now).map(|(app, _)| app.clone()).collect();
             if ripe.is_empty() {
                 continue;
@@ -80,7 +84,7 @@ impl Restock {
         if missed && jump.is_positive() {
             return;
         }
-        let now = self.clock.now();
+        let now = self.service.clock.now();
         for (schedule, next) in due.values_mut() {
             *next = schedule.next_after(now).unwrap_or(Timestamp::MAX);
         }
@@ -88,10 +92,15 @@ impl Restock {
 
     /// When what has just run is due again: what a closed window held back, as soon as it opens.
     fn next_look(&self, schedule: &Schedule, ran: Ran) -> Timestamp {
-        let now = self.clock.now();
+        let now = self.service.clock.now();
         let extra = match ran {
             Ran::Done => None,
-            Ran::Held => self.limits.window.as_ref().and_then(|window| window.next_opening(now, &self.limits.zone)),
+            Ran::Held => self
+                .service
+                .limits
+                .window
+                .as_ref()
+                .and_then(|window| window.next_opening(now, &self.service.limits.zone)),
             Ran::NotYet => now.checked_add(AGAIN).ok(),
         };
         schedule.next_after(now).into_iter().chain(extra).min().unwrap_or(Timestamp::MAX)
@@ -99,12 +108,12 @@ impl Restock {
 
     /// Brings the list of what is due up to date with the apps' files.
     async fn plan_next(&self, due: &mut Due, own: Option<&Schedule>, remembered: &[ScheduleRow]) {
-        let mut wanted: BTreeMap<Option<AppName>, Schedule> = BTreeMap::new();
+        let mut wanted: BTreeMap<Option<AppId>, Schedule> = BTreeMap::new();
         wanted.extend(own.map(|schedule| (None, schedule.clone())));
         let apps = self.schedules_of_apps().await.into_iter();
-        wanted.extend(apps.map(|(app, schedule)| (Some(app), schedule.in_zone(self.limits.zone.clone()))));
+        wanted.extend(apps.map(|(app, schedule)| (Some(app), schedule.in_zone(self.service.limits.zone.clone()))));
         due.retain(|app, (schedule, _)| wanted.get(app) == Some(schedule));
-        let now = self.clock.now();
+        let now = self.service.clock.now();
         for (app, schedule) in wanted {
             // The same words mean another time in another time zone.
             let same = |row: &&ScheduleRow| {
@@ -117,28 +126,28 @@ impl Restock {
         }
     }
 
-    fn row(&self, app: Option<AppName>, schedule: &Schedule, next: Option<Timestamp>) -> ScheduleRow {
+    fn row(&self, app: Option<AppId>, schedule: &Schedule, next: Option<Timestamp>) -> ScheduleRow {
         let next = next.unwrap_or(Timestamp::MAX);
         ScheduleRow { app, cron: schedule.to_string(), timezone: schedule.zone_name(), next }
     }
 
     /// Writes down what is planned, for the commands and the next start, unless another process does so.
     async fn write_planned(&self, serving: &mut Serving) {
-        if !serving.is_ours(&self.locks) {
+        if !serving.is_ours(&self.service.locks) {
             return;
         }
-        let planned = self.planned.rows();
+        let planned = self.service.planned.rows();
         if planned == serving.written {
             return;
         }
-        match self.store.write_schedules(planned.clone().unwrap_or_default()).await {
+        match self.service.store.write_schedules(planned.clone().unwrap_or_default()).await {
             Ok(()) => serving.written = planned,
             Err(error) => tracing::error!(%error, "what is due next could not be written down"),
         }
     }
 
     /// The apps' own schedules. An app whose file cannot be read now has none.
-    async fn schedules_of_apps(&self) -> Vec<(AppName, Schedule)> {
+    async fn schedules_of_apps(&self) -> Vec<(AppId, Schedule)> {
         let dirs = match self.apps.list() {
             Ok(dirs) => dirs,
             Err(error) => {
@@ -150,20 +159,20 @@ impl Restock {
         for dir in dirs {
             let Ok(model) = self.resolve_unchanged(&dir).await else { continue };
             let settings = model.as_ref().as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
-            schedules.extend(settings.and_then(|settings| Some((dir.name.clone(), settings.schedule.clone()?))));
+            schedules.extend(settings.and_then(|settings| Some((dir.id(), settings.schedule.clone()?))));
         }
         schedules
     }
 
     /// Sleeps until `next`, but not long; breaks when the service stops.
     async fn sleep_until(&self, next: Option<Timestamp>) -> std::ops::ControlFlow<()> {
-        let left = next.map(|next| self.clock.now().duration_until(next)).map(|left| {
+        let left = next.map(|next| self.service.clock.now().duration_until(next)).map(|left| {
             // A little more, so that the moment itself has passed: timers count whole milliseconds.
             Duration::try_from(left).map_or(Duration::ZERO, |left| left + Duration::from_millis(1))
         });
         tokio::select! {
             () = tokio::time::sleep(left.unwrap_or(TICK).min(TICK)) => std::ops::ControlFlow::Continue(()),
-            () = self.stopping.cancelled() => std::ops::ControlFlow::Break(()),
+            () = self.service.stopping.cancelled() => std::ops::ControlFlow::Break(()),
         }
     }
 
@@ -196,7 +205,7 @@ impl Restock {
         loop {
             let own = Arc::new(AtomicBool::new(false));
             let ticket = self.start_any_pass(PassOptions { rollback: true, scope: scope.clone() }, own.clone()).await?;
-            if let Some(job) = self.wait(&ticket).await?
+            if let Some(job) = self.service.wait(&ticket).await?
                 && own.load(Ordering::Acquire)
             {
                 return Ok(job);

@@ -6,7 +6,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::lock_of;
-use crate::domain::job::{Job, JobId, Kind, State, Target};
+use crate::domain::host::Target;
+use crate::domain::job::{Job, JobId, Kind, State};
 use crate::error::{self, Error};
 use crate::usecases::auto_update::PassOptions;
 

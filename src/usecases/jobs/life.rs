@@ -16,9 +16,9 @@ use crate::domain::job::{Job, JobResult, Outcome, State};
 use crate::error::{self, Error};
 use crate::usecases::attempt::UNSETTLED;
 use crate::usecases::auto_update::PassOptions;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 
-impl Restock {
+impl Host {
     pub(super) fn spawn_job<W, F>(
         self: &Arc<Self>,
         job: Job,
@@ -41,15 +41,15 @@ impl Restock {
             phase: Mutex::new(phase),
             pass,
         });
-        lock_of(&self.jobs.running).insert(job.id.clone(), handle.clone());
+        lock_of(&self.service.jobs.running).insert(job.id.clone(), handle.clone());
         self.changed();
         let span = tracing::info_span!("job", job.id = %job.id, job.kind = %job.kind, target = job.target.name());
-        let running = Arc::new(Running { restock: self.clone(), handle: handle.clone(), lock });
-        self.jobs.tracker.spawn(
+        let running = Arc::new(Running { host: self.clone(), handle: handle.clone(), lock });
+        self.service.jobs.tracker.spawn(
             async move {
                 let started = Instant::now();
                 tracing::info!("job started");
-                running.restock.events.tell(Some(&job.id), "job", serde_json::json!(job));
+                running.host.service.events.tell(Some(&job.id), "job", serde_json::json!(job));
                 // A panic in the work is a failed job, never one that is forgotten.
                 let worked = tokio::spawn(work(running.clone()).in_current_span()).await.unwrap_or_else(|panic| {
                     Err(Error::new(error::Kind::Internal, "panic", format!("the job broke off: {panic}")))
@@ -102,24 +102,24 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
             job.error = Some(error.to_job_error());
         }
     }
-    let restock = running.restock.clone();
-    restock.metrics.ended(job.kind, job.outcome.unwrap_or(Outcome::Failed), took);
+    let host = running.host.clone();
+    host.service.metrics.ended(job.kind, job.outcome.unwrap_or(Outcome::Failed), took);
     // Before its end is written down: killed in between, people are told twice rather than never.
-    restock.announce(&job).await;
-    if let Err(error) = restock.store.finish(&job).await {
+    host.service.announce(&job).await;
+    if let Err(error) = host.service.store.finish(&job).await {
         // It is tried again while this process lives; a next one finds the job unfinished and settles it.
         tracing::error!(error = %error, "the end of the job could not be written down");
-        lock_of(&restock.jobs.unwritten).insert(job.id.clone(), job.clone());
+        lock_of(&host.service.jobs.unwritten).insert(job.id.clone(), job.clone());
     } else if job.outcome == Some(Outcome::Updated) {
-        restock.forget_old_images().await;
+        host.forget_old_images().await;
     }
     match job.outcome {
-        _ if job.kind.only_looks() => restock.changed(),
-        Some(Outcome::Unchanged) => restock.changed(),
-        _ => restock.wrote(),
+        _ if job.kind.only_looks() => host.changed(),
+        Some(Outcome::Unchanged) => host.changed(),
+        _ => host.wrote(),
     }
     let_go(running, JobLock::release);
-    restock.events.tell(Some(&job.id), "result", serde_json::json!(job));
+    host.service.events.tell(Some(&job.id), "result", serde_json::json!(job));
     handle.state.send_replace(job);
 }
 
@@ -127,7 +127,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
 fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
     tracing::warn!(code = error.code, %error, "the interrupted job cannot be settled yet");
     let handle = running.handle.clone();
-    running.restock.wrote();
+    running.host.wrote();
     job.state = State::Finished;
     job.outcome = Some(Outcome::Interrupted);
     job.error = Some(error.to_job_error());
@@ -138,10 +138,10 @@ fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
 
 /// The lock goes before anybody is told, so that who asks again at once is not refused.
 fn let_go(running: Arc<Running>, end: fn(JobLock)) {
-    let (restock, id) = (running.restock.clone(), running.handle.id.clone());
+    let (host, id) = (running.host.clone(), running.handle.id.clone());
     // Nobody but this task has the lock any more, and its children have ended.
     if let Some(running) = Arc::into_inner(running) {
         end(running.lock);
     }
-    lock_of(&restock.jobs.running).remove(&id);
+    lock_of(&host.service.jobs.running).remove(&id);
 }

@@ -18,8 +18,9 @@ pub use running::Running;
 pub use wait::no_such_job;
 
 use crate::adapters::lock::{JobLock, LockError};
-use crate::domain::job::{Job, JobId, Kind, Target};
-use crate::usecases::context::Restock;
+use crate::domain::host::Target;
+use crate::domain::job::{Job, JobId, Kind};
+use crate::usecases::context::Service;
 
 /// How often what another process does to a job is looked for.
 const POLL: Duration = Duration::from_millis(150);
@@ -57,7 +58,7 @@ impl Jobs {
     }
 }
 
-impl Restock {
+impl Service {
     /// Records that this process ends on purpose: what it leaves open has not died with it.
     pub async fn leave_open(&self) {
         if let Err(error) = self.store.let_all_go(&self.worker).await {

@@ -8,14 +8,14 @@ use super::handle::{Handle, cancelled};
 use crate::adapters::lock::{ImageLocks, JobLock};
 use crate::domain::job::Step;
 use crate::error::Error;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 
 /// How long the images that apps share may be held by another job.
 const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// What a job's work is given: itself, and the lock of what it works on.
 pub struct Running {
-    pub restock: Arc<Restock>,
+    pub host: Arc<Host>,
     pub handle: Arc<Handle>,
     pub(super) lock: JobLock,
 }
@@ -23,7 +23,7 @@ pub struct Running {
 impl Running {
     /// Notes that the job is at `step`, durably, and tells it.
     pub async fn step(&self, step: Step) -> Result<(), Error> {
-        self.restock.store.set_step(&self.handle.id, step).await?;
+        self.host.service.store.set_step(&self.handle.id, step).await?;
         self.tell_step(step);
         Ok(())
     }
@@ -32,7 +32,7 @@ impl Running {
     pub fn tell_step(&self, step: Step) {
         tracing::info!(step = ?step, "job step");
         self.handle.state.send_modify(|job| job.step = Some(step));
-        self.restock.events.tell(Some(&self.handle.id), "step", serde_json::json!({ "step": step }));
+        self.host.service.events.tell(Some(&self.handle.id), "step", serde_json::json!({ "step": step }));
     }
 
     /// The app's lock as the standard input of a child, which holds it on if this process is killed.
@@ -56,12 +56,12 @@ impl Running {
 
     /// Locks images that apps share against everybody else who pulls them or gives them another meaning.
     pub async fn image_locks(&self, references: &BTreeSet<String>) -> Result<ImageLocks, Error> {
-        self.unless_cancelled(self.restock.locks.images(references, IMAGE_LOCK_DEADLINE)).await
+        self.unless_cancelled(self.host.service.locks.images(&self.host.name, references, IMAGE_LOCK_DEADLINE)).await
     }
 
     /// Tells something that the owner should know though the job goes on.
     pub fn warn(&self, message: &str) {
         tracing::warn!("{message}");
-        self.restock.events.tell(Some(&self.handle.id), "warning", serde_json::json!({ "message": message }));
+        self.host.service.events.tell(Some(&self.handle.id), "warning", serde_json::json!({ "message": message }));
     }
 }

@@ -9,16 +9,17 @@ use super::handle::{Handle, Phase, Ticket};
 use super::running::Running;
 use super::{POLL, lock_of};
 use crate::adapters::lock::JobLock;
-use crate::domain::job::{Job, JobId, JobResult, Kind, State, Target};
+use crate::domain::host::Target;
+use crate::domain::job::{Job, JobId, JobResult, Kind, State};
 use crate::error::{self, Error};
 use crate::usecases::attempt::{self, UNSETTLED};
 use crate::usecases::auto_update::PassOptions;
-use crate::usecases::context::Restock;
+use crate::usecases::context::Host;
 
 /// How long a process may take between taking an app's lock and writing down its job.
 const BETWEEN_LOCK_AND_JOB: Duration = Duration::from_secs(2);
 
-impl Restock {
+impl Host {
     /// Starts `work` on a target under its lock, or joins the job of the same kind that is running there.
     ///
     /// A job of another kind on the target is a conflict that names it. What a process that died left half done is
@@ -43,23 +44,23 @@ impl Restock {
         W: FnOnce(Arc<Running>) -> F + Send + 'static,
         F: Future<Output = Result<JobResult, Error>> + Send + 'static,
     {
-        if self.stopping.is_cancelled() {
+        if self.service.stopping.is_cancelled() {
             return Err(Error::new(error::Kind::Unavailable, "shutting_down", "Restock is shutting down"));
         }
         let deadline = Instant::now() + BETWEEN_LOCK_AND_JOB;
         let lock = loop {
-            if let Some(handle) = self.jobs.of(kind, &target) {
+            if let Some(handle) = self.service.jobs.of(kind, &target) {
                 return join(kind, handle.kind, &handle.id, &target).map(|()| Ticket::Own(handle));
             }
-            if let Some(lock) = self.try_lock(kind, &target)? {
+            if let Some(lock) = self.service.try_lock(kind, &target)? {
                 // Nobody else holds the app, so a job that has not ended there has lost its process.
-                match self.store.running_for(kind, &target).await? {
+                match self.service.store.running_for(kind, &target).await? {
                     None => break lock,
                     Some(dead) => self.settle_first(dead, lock).await?,
                 }
                 continue;
             }
-            if let Some(job) = self.store.running_for(kind, &target).await? {
+            if let Some(job) = self.service.store.running_for(kind, &target).await? {
                 return join(kind, job.kind, &job.id, &target).map(|()| Ticket::Elsewhere(job.id));
             }
             if Instant::now() >= deadline {
@@ -84,7 +85,7 @@ impl Restock {
             started_at: Timestamp::now(),
             finished_at: None,
         };
-        self.store.insert(&job).await?;
+        self.service.store.insert(&job).await?;
         Ok(Ticket::Own(self.spawn_job(job, lock, Phase::Untouched, pass, work)))
     }
 
@@ -94,15 +95,15 @@ impl Restock {
     /// When that is not possible now: the job stays as it is, for whoever tries next.
     pub(in crate::usecases) async fn settle_first(self: &Arc<Self>, dead: Job, lock: JobLock) -> Result<(), Error> {
         let id = dead.id.clone();
-        let unwritten = lock_of(&self.jobs.unwritten).get(&id).cloned();
+        let unwritten = lock_of(&self.service.jobs.unwritten).get(&id).cloned();
         if let Some(job) = unwritten {
-            self.store.finish(&job).await?;
-            lock_of(&self.jobs.unwritten).remove(&id);
+            self.service.store.finish(&job).await?;
+            lock_of(&self.service.jobs.unwritten).remove(&id);
             lock.release();
             return Ok(());
         }
         let ended = self.resume(dead, lock).finished().await;
-        if self.store.job(&id).await?.is_none_or(|job| job.state == State::Finished) {
+        if self.service.store.job(&id).await?.is_none_or(|job| job.state == State::Finished) {
             return Ok(());
         }
         let reason = ended.error.map_or_else(|| "its end could not be written down".to_owned(), |error| error.message);

@@ -9,9 +9,9 @@ use super::handle::Ticket;
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobId, Outcome, State};
 use crate::error::{self, Error};
-use crate::usecases::context::Restock;
+use crate::usecases::context::Service;
 
-impl Restock {
+impl Service {
     /// Runs a job to its end: whoever works on it. When another process that did so dies, its job is settled and the
     /// work is started again here.
     pub async fn run_to_end<S, F>(self: &Arc<Self>, start: S) -> Result<Job, Error>

@@ -87,7 +87,7 @@ async fn what_a_pull_brings_is_asked_about_with_it() {
     let restock = world.restock().await;
     restock.get("/api/apps/shop/status?force=true").await.ok();
     let reference: ImageReference = image.parse().unwrap();
-    let known = || restock.restock.freshness.known(&reference).unwrap();
+    let known = || restock.host.service.freshness.known(&reference).unwrap();
     let before = known();
     // The registry had something else when the pull was made.
     let moved = json!({

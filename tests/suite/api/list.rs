@@ -18,7 +18,7 @@ fn apps(world: &World, count: usize) {
 async fn listening(world: &World) -> Service {
     world.engine.tells_events();
     let service = world.restock().await;
-    let restock = service.restock.clone();
+    let restock = service.host.clone();
     tokio::spawn(async move { restock.watch_engine().await });
     until("the listener", || (world.engine.listeners() == 1).then_some(())).await;
     // The look after the first event, which is that somebody listens.
@@ -194,7 +194,7 @@ async fn a_broken_app_costs_no_child_for_each_who_asks() {
 async fn those_who_listen_are_told_of_edits() {
     let world = World::with_web();
     let restock = world.restock().await;
-    tokio::spawn(restock.restock.clone().watch_apps());
+    tokio::spawn(restock.host.clone().watch_apps());
     let mut events = restock.get("/api/events").events().await;
     // After the first look, with which the next is compared.
     until("the first look", || (!world.docker.verbs("web").is_empty()).then_some(())).await;

@@ -34,7 +34,7 @@ async fn followed_logs_end_with_the_service() {
     let response = restock.get("/api/apps/web/logs?follow=true").send().await;
     let mut body = response.into_body().into_data_stream();
     soon("a line", body.next()).await.unwrap().unwrap();
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     assert!(soon("the end", body.next()).await.is_none());
     world.docker.all_ended().await;
 }
@@ -67,7 +67,7 @@ async fn readers_that_never_read_hold_bounded_memory_and_are_bounded() {
     })
     .await;
     // What was kept for the first is less than what was written, and it ends with the service.
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     let mut kept = 0;
     let mut body = first.into_body().into_data_stream();
     while let Some(line) = soon("the end", body.next()).await {

@@ -120,7 +120,7 @@ async fn an_answer_that_comes_after_the_reader_has_gone_is_written_down() {
     until("the question", async || slow.manifest_requests("HEAD") == 2).await;
     gone.abort();
     // Another process would begin with this.
-    until("both answers", async || restock.restock.store.remembered_digests().await.unwrap().len() == 2).await;
+    until("both answers", async || restock.host.service.store.remembered_digests().await.unwrap().len() == 2).await;
 }
 
 #[tokio::test]
@@ -236,9 +236,9 @@ async fn a_pass_is_not_answered_with_the_report_of_a_narrower_one() {
     // As the schedule of `a` would.
     let scope = Scope::Due { apps: ["a".parse().unwrap()].into(), rest: false };
     let narrow = PassOptions { rollback: true, scope };
-    let first = restock.restock.start_pass(narrow.clone()).await.unwrap();
+    let first = restock.host.start_pass(narrow.clone()).await.unwrap();
     world.docker.called("a", "up").await;
-    let same = restock.restock.start_pass(narrow).await.unwrap();
+    let same = restock.host.start_pass(narrow).await.unwrap();
     assert_eq!(same.id(), first.id(), "who asks for the same joins");
     // In this process and in another one.
     let other = world.restock().await;
@@ -294,7 +294,7 @@ async fn what_is_pushed_between_question_and_pull_waits_for_its_age() {
         world.engine.answer_instead(&format!("/images/{image}/json?manifests=1"), 200, answer);
         let restock = world.restock().await;
         let seen = Timestamp::now() - SignedDuration::from_hours(48);
-        restock.restock.store.remember_digests(vec![(image, judged.parse().unwrap(), seen)]).await.unwrap();
+        restock.host.service.store.remember_digests(vec![(image, judged.parse().unwrap(), seen)]).await.unwrap();
         let done = restock.post(PASS).await.ok();
         assert_eq!(world.engine.logins().len(), 1, "it is pulled");
         assert_eq!(

@@ -52,5 +52,5 @@ async fn a_policy_is_set_also_while_the_file_is_broken_and_not_at_all_while_the_
     assert_eq!(put("disabled").await.ok()["source"], "setting");
     world.engine.go_away().await;
     put("registry").await.problem(503, "engine_unreachable");
-    assert_eq!(restock.restock.store.toggles("app").await.unwrap(), [("web".to_owned(), "disabled".to_owned())]);
+    assert_eq!(restock.host.service.store.toggles("app").await.unwrap(), [("web".to_owned(), "disabled".to_owned())]);
 }

@@ -57,8 +57,8 @@ async fn a_pass_that_was_due_while_nothing_ran_is_made_up_for_when_asked() {
     };
     for (missed, wanted) in [(false, 0), (true, 1)] {
         let restock = world.restock().await;
-        restock.restock.store.write_schedules(vec![due.clone()]).await.unwrap();
-        let keeper = tokio::spawn(restock.restock.clone().keep_schedule(Some(yearly.clone()), missed));
+        restock.host.service.store.write_schedules(vec![due.clone()]).await.unwrap();
+        let keeper = tokio::spawn(restock.host.clone().keep_schedule(Some(yearly.clone()), missed));
         // The next year's run is written down once what was due has been done.
         until("the next run", async || {
             restock.get("/api/schedule").await.ok()["next"].as_str().is_some_and(|next| next.contains("-01-01T04:00"))
@@ -67,7 +67,7 @@ async fn a_pass_that_was_due_while_nothing_ran_is_made_up_for_when_asked() {
         let history = restock.get("/api/history").await.ok();
         let passes = history.as_array().unwrap().iter().filter(|job| job["kind"] == "auto_update").count();
         assert_eq!(passes, wanted, "{history}");
-        restock.restock.stopping.cancel();
+        restock.host.service.stopping.cancel();
         keeper.await.unwrap();
     }
 }
@@ -85,8 +85,8 @@ async fn what_was_due_in_another_time_zone_is_not_made_up_for() {
             timezone: "Asia/Tokyo".into(),
             next: Timestamp::now() - SignedDuration::from_hours(since),
         };
-        restock.restock.store.write_schedules(vec![row]).await.unwrap();
-        let keeper = tokio::spawn(restock.restock.clone().keep_schedule(Some(yearly.clone()), true));
+        restock.host.service.store.write_schedules(vec![row]).await.unwrap();
+        let keeper = tokio::spawn(restock.host.clone().keep_schedule(Some(yearly.clone()), true));
         until("the new time zone", async || restock.get("/api/schedule").await.ok()["timezone"] == "UTC").await;
         let schedule = restock.get("/api/schedule").await.ok();
         assert!(schedule["next"].as_str().unwrap().contains("-01-01T04:00"), "{schedule}");
@@ -123,11 +123,11 @@ async fn a_window_that_closes_during_a_pass_holds_back_what_has_not_begun() {
 /// The service's own schedule, kept as `restock serve` does.
 fn keep(restock: &Service, cron: Option<&str>) -> tokio::task::JoinHandle<()> {
     let own = cron.map(|cron| Schedule::parse(cron, TimeZone::system()).unwrap());
-    tokio::spawn(restock.restock.clone().keep_schedule(own, false))
+    tokio::spawn(restock.host.clone().keep_schedule(own, false))
 }
 
 async fn stop(restock: &Service, keeper: tokio::task::JoinHandle<()>) {
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     keeper.await.unwrap();
     restock.idle().await;
 }
@@ -141,7 +141,7 @@ async fn a_schedule_is_that_of_its_own_process() {
     let world = world();
     let one = world.restock().await;
     let keeping = keep(&one, Some("30 4 * * *"));
-    until("the plan", async || one.restock.store.schedules().await.unwrap().len() == 1).await;
+    until("the plan", async || one.host.service.store.schedules().await.unwrap().len() == 1).await;
     // A second service on the same data has no schedule, and ends before the first does.
     let other = world.restock().await;
     let kept = keep(&other, None);

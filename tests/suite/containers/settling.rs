@@ -36,9 +36,9 @@ async fn a_job_whose_end_could_not_be_written_has_ended_all_the_same() {
     assert_eq!(job(&restock, &id).await["state"], "running");
     stop(&world, "web");
     world.engine.requests();
-    assert_eq!(restock.restock.settle_all().await, Left::Open);
+    assert_eq!(restock.host.settle_all().await, Left::Open);
     allow_writes(&world);
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     let job = job(&restock, &id).await;
     assert_eq!((&job["outcome"], &job["result"]["updated"]), (&json!("updated"), &json!(true)), "{job}");
     assert_eq!(runs(&world, "web"), (image_id("pulled"), "exited".into()));
@@ -55,7 +55,7 @@ async fn a_new_container_that_its_owner_has_stopped_since_is_not_taken_back_by_t
     stop(&world, "web");
     allow_writes(&world);
     let restock = world.restock().await;
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     let job = job(&restock, &id).await;
     assert_eq!((&job["outcome"], &job["result"]["updated"]), (&json!("interrupted"), &json!(true)), "{job}");
     assert_eq!(runs(&world, "web"), (image_id("pulled"), "exited".into()));
@@ -71,7 +71,7 @@ async fn a_new_container_that_its_owner_has_removed_since_is_not_made_again() {
     world.engine.things(|things| things.containers.clear());
     allow_writes(&world);
     let restock = world.restock().await;
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     assert_eq!(job(&restock, &id).await["outcome"], "interrupted");
     assert_eq!(world.engine.things(|things| things.containers.len()), 0);
 }
@@ -88,7 +88,7 @@ async fn a_container_that_removes_itself_is_not_brought_back_once_the_new_one_ha
     world.engine.change("web", |container| container.life = Life::Loops);
     allow_writes(&world);
     let restock = world.restock().await;
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     assert_eq!(job(&restock, &id).await["result"]["updated"], true);
     assert_eq!(runs(&world, "web").0, image_id("pulled"));
 }
@@ -108,11 +108,11 @@ async fn an_engine_that_goes_away_in_the_second_proof_is_waited_for() {
     options.waits.engine = Duration::from_millis(500);
     let restock = world.restock_with(options).await;
     world.engine.go_away_after(&format!("/containers/{fresh}/json"));
-    assert_eq!(restock.restock.settle_all().await, Left::Open);
+    assert_eq!(restock.host.settle_all().await, Left::Open);
     world.engine.gone().await;
     assert_eq!(job(&restock, &id).await["state"], "running");
     world.engine.come_back();
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     let job = job(&restock, &id).await;
     assert_eq!((&job["outcome"], &job["result"]["updated"]), (&json!("interrupted"), &json!(true)), "{job}");
     assert_eq!(world.engine.container("web").unwrap().id, fresh);

@@ -15,10 +15,13 @@ async fn the_pull_of_a_group_is_the_progress_of_its_containers() {
     let restock = world.restock().await;
     // Somebody else pulls the image: the group's own pull has begun, and waits.
     let locks = Locks::new(&world.path("data"));
-    let pulling = locks.images(&[WEB.to_owned()].into(), Duration::ZERO).await.unwrap();
+    let pulling = locks
+        .images(&restock::domain::host::HostName::local(), &[WEB.to_owned()].into(), Duration::ZERO)
+        .await
+        .unwrap();
     restock.post(&format!("/api/groups/{WEB}/update")).await.ok();
     let job = until("the pull", || {
-        restock.restock.jobs.running().into_iter().find(|job| job.step.is_some()).map(|job| job.id)
+        restock.host.service.jobs.running().into_iter().find(|job| job.step.is_some()).map(|job| job.id)
     })
     .await;
     assert_eq!(restock.get("/api/images/web-web-1/progress").await.ok()["status"], "connecting");

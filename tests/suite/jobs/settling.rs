@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use restock::adapters::lock::Locks;
 use restock::adapters::store::Store;
-use restock::domain::job::{Job, JobId, Kind, State, Step, Target};
+use restock::domain::host::{Subject, Target};
+use restock::domain::job::{Job, JobId, Kind, State, Step};
 use restock::usecases::settle::Left;
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ async fn dead_job(world: &World, kind: Kind, step: Option<Step>, journal: Option
     let job = Job {
         id: id.clone(),
         kind,
-        target: Target::App("web".into()),
+        target: Target::local(Subject::App("web".into())),
         state: State::Running,
         step: None,
         outcome: None,
@@ -53,7 +54,7 @@ fn journal() -> Value {
 /// Starts a Restock, as the program does, and waits until the job is settled.
 async fn settled(world: &World, id: &str) -> (Service, Value) {
     let restock = world.restock().await;
-    restock.restock.settle_all().await;
+    restock.host.settle_all().await;
     let job = restock.finished(id).await;
     (restock, job)
 }
@@ -173,7 +174,8 @@ async fn whoever_works_on_the_app_next_settles_it_first() {
 #[tokio::test]
 async fn who_joins_a_job_of_another_process_that_dies_gets_an_update_all_the_same() {
     let world = World::with_new_web();
-    let lock = restock::adapters::lock::Locks::new(&world.path("data")).try_target(&Target::App("web".into()));
+    let lock =
+        restock::adapters::lock::Locks::new(&world.path("data")).try_target(&Target::local(Subject::App("web".into())));
     let lock = lock.unwrap().unwrap();
     let id = dead_job(&world, Kind::Update, Some(Step::Pull), None).await;
     let restock = world.restock().await;
@@ -227,13 +229,13 @@ async fn what_cannot_be_settled_yet_is_settled_later() {
     let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
     world.docker.on("web", "config", "fail 1 'yaml: line 3: mapping values are not allowed'");
     let restock = world.restock().await;
-    assert_eq!(restock.restock.settle_all().await, Left::Open);
+    assert_eq!(restock.host.settle_all().await, Left::Open);
     assert_eq!(restock.get(&format!("/api/jobs/{id}")).await.ok()["state"], "running");
     let refused = restock.post("/api/apps/web/update").await.problem(503, "unsettled");
     assert!(refused["detail"].as_str().unwrap().contains("mapping values"), "{refused}");
     assert_eq!((ran(&world), refused["job"].as_str()), (old(), Some(id.as_str())));
     world.docker.on("web", "config", "default");
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     assert_eq!(restock.finished(&id).await["outcome"], "interrupted");
     assert_eq!(ran(&world), image_id("web new"));
 }
@@ -243,10 +245,10 @@ async fn what_a_compose_still_works_on_is_settled_when_it_has_ended() {
     let world = World::with_new_web();
     let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
     // As a Compose holds it that goes on without its caller.
-    let lock = Locks::new(&world.path("data")).try_target(&Target::App("web".into())).unwrap().unwrap();
+    let lock = Locks::new(&world.path("data")).try_target(&Target::local(Subject::App("web".into()))).unwrap().unwrap();
     let restock = world.restock().await;
-    assert_eq!(restock.restock.settle_all().await, Left::Held);
-    let settling = tokio::spawn(restock.restock.clone().keep_settling());
+    assert_eq!(restock.host.settle_all().await, Left::Held);
+    let settling = tokio::spawn(restock.host.clone().keep_settling());
     lock.release();
     assert_eq!(restock.finished(&id).await["outcome"], "interrupted");
     assert_eq!(ran(&world), image_id("web new"));
@@ -277,7 +279,7 @@ async fn an_image_that_was_taken_back_is_not_tried_again_by_a_schedule() {
     let (restock, job) = settled(&world, &id).await;
     assert!(warning(&job).contains("taken back"), "{job}");
     assert_eq!(ran(&world), old());
-    let bad = restock.restock.store.bad_images("web").await.unwrap();
+    let bad = restock.host.service.store.bad_images("web").await.unwrap();
     assert_eq!(bad.iter().map(|bad| bad.image_id.to_string()).collect::<Vec<_>>(), [image_id("web new")]);
 }
 
@@ -298,7 +300,7 @@ async fn an_attempt_that_is_put_off_is_no_second_death() {
     options.waits.engine = std::time::Duration::from_millis(50);
     let restock = world.restock_with(options).await;
     let settling = tokio::spawn({
-        let restock = restock.restock.clone();
+        let restock = restock.host.clone();
         async move { restock.settle_all().await }
     });
     world.docker.called("web", "up").await;
@@ -306,11 +308,11 @@ async fn an_attempt_that_is_put_off_is_no_second_death() {
     world.docker.allow("up");
     assert_eq!(settling.await.unwrap(), Left::Open);
     world.engine.come_back();
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     let job = restock.finished(&id).await;
     assert!(warning(&job).contains("has been finished"), "{job}");
     assert_eq!(ran(&world), image_id("web new"));
-    assert_eq!(restock.restock.store.bad_images("web").await.unwrap(), []);
+    assert_eq!(restock.host.service.store.bad_images("web").await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -323,10 +325,10 @@ async fn an_end_that_cannot_be_written_down_is_no_death_and_nothing_is_done_twic
                 BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END";
     database.execute_batch(full).unwrap();
     for _ in 0..2 {
-        assert_eq!(restock.restock.settle_all().await, Left::Open);
+        assert_eq!(restock.host.settle_all().await, Left::Open);
     }
     database.execute_batch("DROP TRIGGER full").unwrap();
-    assert_eq!(restock.restock.settle_all().await, Left::Nothing);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
     let job = restock.finished(&id).await;
     assert!(warning(&job).contains("has been finished"), "{job}");
     assert_eq!(ran(&world), image_id("web new"));
@@ -350,7 +352,7 @@ async fn a_rollback_that_was_interrupted_is_remembered_like_one_that_was_not() {
         world.engine.things(|things| things.names.insert(WEB.into(), old()));
         let (restock, job) = settled(&world, &id).await;
         assert_eq!((&job["outcome"], ran(&world) == old()), (&json!("interrupted"), works), "{job}");
-        let left = restock.restock.store.bad_images("web").await.unwrap();
+        let left = restock.host.service.store.bad_images("web").await.unwrap();
         let left: Vec<_> = left.iter().map(|left| left.image_id.to_string()).collect();
         assert_eq!(left == [image_id("web new")], works, "what runs again is not held back: {left:?}");
     }

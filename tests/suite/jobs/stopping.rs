@@ -42,7 +42,7 @@ async fn a_stop_ends_streams_answers_what_was_asked_and_takes_nothing_new() {
     world.docker.called("web", "up").await;
     read_to(&mut events, "event: step").await;
 
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     let mut rest = String::new();
     soon("the end of the events", events.read_to_string(&mut rest)).await.unwrap();
     restock.post("/api/apps/web/down").await.problem(503, "shutting_down");
@@ -63,7 +63,7 @@ async fn a_job_s_own_stream_ends_too() {
     let job = restock.start_update("web").await;
     let mut stream = restock.get(&format!("/api/jobs/{job}/events")).events().await;
     stream.next_called("job").await;
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     stream.rest().await;
     world.docker.allow("pull");
     restock.finished(&job).await;
@@ -76,10 +76,10 @@ async fn drained_means_that_no_job_runs() {
     let restock = world.restock().await;
     let job = restock.start_update("web").await;
     world.docker.called("web", "up").await;
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     let drained = tokio::spawn({
-        let restock = restock.restock.clone();
-        async move { restock.jobs.drained().await }
+        let restock = restock.host.clone();
+        async move { restock.service.jobs.drained().await }
     });
     world.docker.allow("up");
     soon("the end of every job", drained).await.unwrap();

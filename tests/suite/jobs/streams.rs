@@ -130,7 +130,7 @@ async fn who_was_away_too_long_is_told_to_ask_anew() {
             assert_eq!((event.event.as_str(), event.id), ("resync", None), "{id}");
         }
     }
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn who_has_missed_the_result_gets_it_all_the_same() {
     let restock = world.restock().await;
     let stream = restock.post("/api/apps/web/update").header("accept", "text/event-stream").events().await;
     restock.idle().await;
-    (0..3000).for_each(|number| restock.restock.events.tell(None, "step", json!({ "number": number })));
+    (0..3000).for_each(|number| restock.host.service.events.tell(None, "step", json!({ "number": number })));
     let events = stream.rest().await;
     let told = names(&events);
     assert!(told.contains(&"resync"), "{told:?}");

@@ -92,7 +92,7 @@ async fn both_at_once_are_one_update() {
 #[tokio::test]
 async fn a_start_beside_a_running_process_settles_nothing_of_it() {
     let (world, one, other, job) = held().await;
-    other.restock.settle_all().await;
+    other.host.settle_all().await;
     other.idle().await;
     world.docker.allow("pull");
     assert_eq!(one.finished(&job).await["outcome"], "updated");

@@ -1,8 +1,9 @@
 //! What waits to be told: it arrives once, whatever fails meanwhile.
 
 use restock::domain::app::ServiceName;
+use restock::domain::host::{Subject, Target};
 use restock::domain::image::ImageId;
-use restock::domain::job::{OneOrMany, ServiceChange, Target};
+use restock::domain::job::{OneOrMany, ServiceChange};
 use serde_json::{Value, json};
 
 use super::fakes::HttpReceiver;
@@ -18,7 +19,7 @@ async fn restock(world: &World, notify: Value) -> Service {
 }
 
 async fn waiting(restock: &Service) -> u32 {
-    restock.restock.receivers().await.unwrap().iter().map(|receiver| receiver.waiting).sum()
+    restock.host.service.receivers().await.unwrap().iter().map(|receiver| receiver.waiting).sum()
 }
 
 fn newer(digest: &str) -> Vec<ServiceChange> {
@@ -38,7 +39,7 @@ async fn a_receiver_that_fails_is_tried_again_until_it_has_the_message_once() {
     let world = World::with_new_web();
     let receiver = HttpReceiver::that_answers(&[500, 503]).await;
     let restock = restock(&world, webhook(&receiver)).await;
-    let worker = tokio::spawn(restock.restock.clone().keep_notifying());
+    let worker = tokio::spawn(restock.host.service.clone().keep_notifying());
     // What fails changes nothing of the update.
     assert_eq!(restock.post("/api/apps/web/update").await.ok()["outcome"], "updated");
     let got = receiver.wait_for(3).await;
@@ -50,9 +51,9 @@ async fn a_receiver_that_fails_is_tried_again_until_it_has_the_message_once() {
         }
     })
     .await;
-    restock.restock.deliver_due().await;
+    restock.host.service.deliver_due().await;
     assert_eq!(receiver.got().len(), 3);
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     worker.await.unwrap();
 }
 
@@ -63,13 +64,13 @@ async fn one_that_fails_keeps_no_other_waiting_and_survives_a_restart() {
     let both = json!([{"type": "webhook", "url": bad.url}, {"type": "webhook", "url": good.url}]);
     let first = restock(&world, both.clone()).await;
     first.post("/api/apps/web/update").await.ok();
-    first.restock.deliver_due().await;
+    first.host.service.deliver_due().await;
     assert_eq!((good.got().len(), bad.got().len(), waiting(&first).await), (1, 1, 1));
     drop(first);
     let second = restock(&world, both).await;
     soon("the second try", async {
         while waiting(&second).await > 0 {
-            second.restock.deliver_due().await;
+            second.host.service.deliver_due().await;
         }
     })
     .await;
@@ -82,11 +83,15 @@ async fn a_message_that_is_refused_holds_up_no_other() {
     let receiver = HttpReceiver::that_refuses("first").await;
     let restock = restock(&world, webhook(&receiver)).await;
     for app in ["first", "second", "third"] {
-        restock.restock.announce_found(Target::App(app.into()), newer(&format!("sha256:{app}"))).await;
+        restock
+            .host
+            .service
+            .announce_found(Target::local(Subject::App(app.into())), newer(&format!("sha256:{app}")))
+            .await;
     }
     soon("the two others", async {
         while waiting(&restock).await > 1 {
-            restock.restock.deliver_due().await;
+            restock.host.service.deliver_due().await;
         }
     })
     .await;
@@ -105,7 +110,7 @@ async fn receivers_get_what_they_asked_for_and_nothing_else() {
     assert_eq!(waiting(&restock).await, 0);
     world.docker.on("web", "pull", "fail 1 'manifest unknown'");
     restock.post("/api/apps/web/update").await.problem(502, "no_such_image");
-    restock.restock.deliver_due().await;
+    restock.host.service.deliver_due().await;
     assert_eq!(receiver.got()[0].json()["event"], "failed");
 }
 
@@ -113,12 +118,12 @@ async fn receivers_get_what_they_asked_for_and_nothing_else() {
 async fn a_pending_update_is_announced_once_also_across_a_restart() {
     let world = World::with_web();
     let receiver = HttpReceiver::start().await;
-    let web = || Target::App("web".into());
+    let web = || Target::local(Subject::App("web".into()));
     for _ in 0..2 {
         let restock = restock(&world, webhook(&receiver)).await;
         for _ in 0..2 {
-            restock.restock.announce_found(web(), newer("sha256:a")).await;
-            restock.restock.deliver_due().await;
+            restock.host.service.announce_found(web(), newer("sha256:a")).await;
+            restock.host.service.deliver_due().await;
         }
     }
     let got = receiver.got();
@@ -126,9 +131,9 @@ async fn a_pending_update_is_announced_once_also_across_a_restart() {
     let body = got[0].json();
     assert_eq!((&body["event"], &body["services"][0]["to"]), (&json!("found"), &json!("sha256:a")));
     let restock = restock(&world, webhook(&receiver)).await;
-    restock.restock.announce_found(web(), newer("sha256:b")).await;
-    restock.restock.announce_found(Target::App("other".into()), newer("sha256:b")).await;
-    restock.restock.deliver_due().await;
+    restock.host.service.announce_found(web(), newer("sha256:b")).await;
+    restock.host.service.announce_found(Target::local(Subject::App("other".into())), newer("sha256:b")).await;
+    restock.host.service.deliver_due().await;
     assert_eq!(receiver.got().len(), 3);
 }
 
@@ -136,11 +141,11 @@ async fn a_pending_update_is_announced_once_also_across_a_restart() {
 async fn without_receivers_nothing_is_remembered() {
     let world = World::with_web();
     let silent = restock(&world, Value::Null).await;
-    silent.restock.announce_found(Target::App("web".into()), newer("sha256:a")).await;
+    silent.host.service.announce_found(Target::local(Subject::App("web".into())), newer("sha256:a")).await;
     let receiver = HttpReceiver::start().await;
     let restock = restock(&world, webhook(&receiver)).await;
-    restock.restock.announce_found(Target::App("web".into()), newer("sha256:a")).await;
-    restock.restock.deliver_due().await;
+    restock.host.service.announce_found(Target::local(Subject::App("web".into())), newer("sha256:a")).await;
+    restock.host.service.deliver_due().await;
     assert_eq!(receiver.got().len(), 1);
 }
 
@@ -158,7 +163,7 @@ async fn a_pass_tells_whose_image_it_could_not_pull() {
     let receiver = HttpReceiver::start().await;
     let restock = restock(&world, webhook(&receiver)).await;
     assert_eq!(restock.post("/api/auto-update").await.ok()["reports"][0]["Updated"], "failed");
-    restock.restock.deliver_due().await;
+    restock.host.service.deliver_due().await;
     let told: Vec<_> = receiver.got().iter().map(|got| got.json()).filter(|told| told["event"] == "failed").collect();
     assert_eq!((told.len(), &told[0]["app"]), (1, &json!("web")), "{told:?}");
     assert!(told[0]["reason"].as_str().unwrap().contains("a layer is gone"), "{told:?}");
@@ -174,7 +179,7 @@ async fn a_pass_tells_once_of_what_no_policy_marks() {
     let restock = restock(&world, webhook(&receiver)).await;
     for _ in 0..2 {
         restock.post("/api/auto-update").await.ok();
-        restock.restock.deliver_due().await;
+        restock.host.service.deliver_due().await;
     }
     let got = receiver.got();
     assert_eq!(got.len(), 1);

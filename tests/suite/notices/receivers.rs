@@ -16,8 +16,8 @@ fn secret(world: &World, text: &str) -> String {
 async fn update(world: &World, notify: Value) {
     let restock = world.restock_with(Options { notify, ..Options::default() }).await;
     restock.post("/api/apps/web/update").await;
-    restock.restock.deliver_due().await;
-    let waiting = restock.restock.receivers().await.unwrap();
+    restock.host.service.deliver_due().await;
+    let waiting = restock.host.service.receivers().await.unwrap();
     assert!(waiting.iter().all(|receiver| receiver.waiting == 0), "{waiting:?}");
 }
 
@@ -122,7 +122,7 @@ async fn receivers_can_be_tried_out() {
         {"type": "command", "name": "none", "command": ["/no/such/program", "{title}"]},
     ]);
     let restock = world.restock_with(Options { notify, ..Options::default() }).await;
-    let tested = restock.restock.test_receivers().await;
+    let tested = restock.host.service.test_receivers().await;
     let delivered: Vec<_> = tested.iter().map(|tested| (tested.receiver.as_str(), tested.delivered)).collect();
     assert_eq!(delivered, [("ntfy-1", true), ("moved", false), ("gone", false), ("false", false), ("none", false)]);
     assert_eq!(works.got()[0].json()["title"], "example: this is a test");

@@ -110,9 +110,12 @@ async fn up_is_the_only_writer_of_its_images() {
     let up = tokio::spawn(restock.post("/api/apps/web/up").into_future());
     world.docker.called("web", "up").await;
     let (locks, images) = (Locks::new(&world.path("data")), [WEB.to_owned()].into());
-    assert!(locks.images(&images, Duration::ZERO).await.is_err(), "somebody else could write");
+    assert!(
+        locks.images(&restock::domain::host::HostName::local(), &images, Duration::ZERO).await.is_err(),
+        "somebody else could write"
+    );
     world.docker.allow("up");
     assert_eq!(up.await.unwrap().ok()["outcome"], "done");
-    let _other = locks.images(&images, Duration::ZERO).await.unwrap();
+    let _other = locks.images(&restock::domain::host::HostName::local(), &images, Duration::ZERO).await.unwrap();
     assert_eq!(restock.post("/api/apps/web/down").await.ok()["outcome"], "done");
 }

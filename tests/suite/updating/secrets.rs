@@ -43,7 +43,7 @@ async fn fails(verb: &str, status: u16) {
     for path in ["/api/history", "/api/jobs"] {
         assert_none(path, &restock.get(path).await.text());
     }
-    restock.restock.stopping.cancel();
+    restock.host.service.stopping.cancel();
     assert_clean("the events", &format!("{:?}", everything.rest().await));
 }
 

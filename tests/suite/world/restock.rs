@@ -15,11 +15,12 @@ use restock::adapters::store::Store;
 use restock::adapters::systemd::Systemd;
 use restock::config::{CommonOptions, DockerApi, Environment, Secret, Settings};
 use restock::domain::access::Rights;
+use restock::domain::host::HostName;
 use restock::http::{Http, router};
 use restock::usecases::access::{Access, read_keys};
 use restock::usecases::freshness::Freshness;
 use restock::usecases::notify::{Notifying, Pace};
-use restock::usecases::{Limits, Parts, Restock, Waits};
+use restock::usecases::{Host, HostParts, Limits, Parts, Waits};
 
 use serde_json::Value;
 
@@ -77,7 +78,8 @@ impl Default for Options {
 
 /// A Restock with its routes. Two of them in one world are like two processes: they share files only.
 pub struct Service {
-    pub restock: Arc<Restock>,
+    /// The use cases on the one host.
+    pub host: Arc<Host>,
     pub http: Http,
     routes: Router,
     /// It ends in the middle of its work, as when it is killed.
@@ -89,7 +91,7 @@ impl Service {
         let settings = settings(world, &options.notify);
         let store = Store::open(&settings.data).unwrap();
         let registry = Registry::new(RegistryOptions::new(settings.docker_config()));
-        let restock = Restock::new(Parts {
+        let parts = Parts {
             limits: Limits {
                 health_timeout: options.health_timeout,
                 settle: Duration::ZERO,
@@ -102,23 +104,28 @@ impl Service {
                 waits: options.waits,
             },
             clock: options.clock,
-            apps: AppsDir::new(settings.apps.clone()),
-            engine: Engine::new(settings.docker_host.clone()).unwrap(),
-            locator: Locator::new(settings.child_environment().clone()),
             locks: Locks::new(&settings.data),
             freshness: Freshness::new(registry, store.clone()).await.unwrap(),
             notifying: Notifying::new(
                 Notifier::new(settings.notify.clone(), settings.child_environment().clone()),
                 Pace { first: Duration::from_millis(20), ..Pace::default() },
             ),
+            store: store.clone(),
+        };
+        let local = HostParts {
+            name: HostName::local(),
+            engine: Engine::new(settings.docker_host.clone()).unwrap(),
+            apps: AppsDir::new(HostName::local(), settings.apps.clone()),
+            locator: Locator::new(settings.child_environment().clone()),
             systemd: Systemd::new(settings.dbus.clone()),
             own_container: options.own_container,
-            store: store.clone(),
-        });
+        };
+        let restock = restock::usecases::Restock::new(restock::usecases::Service::new(parts), vec![local]);
+        let host = restock.local().unwrap().clone();
         let login = options.login.map(|(user, password)| (user.to_owned(), Secret::new(password)));
         let access = Access::new(login, keys(world, options.keys), store);
         let http = Http::new(restock.clone(), access, options.allowed_hosts, options.docker_api);
-        Self { restock, routes: router(http.clone()), http, dies: false }
+        Self { host, routes: router(http.clone()), http, dies: false }
     }
 
     /// The same, which may be ended in the middle of its work.
@@ -166,7 +173,7 @@ impl Service {
 
     /// Waits until no job runs.
     pub async fn idle(&self) {
-        until("the end of every job", || self.restock.jobs.running().is_empty().then_some(())).await;
+        until("the end of every job", || self.host.service.jobs.running().is_empty().then_some(())).await;
     }
 }
 
@@ -174,7 +181,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if !std::thread::panicking() && !self.dies {
-            assert!(self.restock.jobs.running().is_empty(), "a job still runs");
+            assert!(self.host.service.jobs.running().is_empty(), "a job still runs");
         }
     }
 }

@@ -6,8 +6,9 @@ use super::*;
 use crate::domain::app::ProjectName;
 use crate::domain::attempt::slot::Slot;
 use crate::domain::attempt::{Cause, Fact, Intent, ProjectFact, Reference, Replica, Setback, Unit, WasThere};
+use crate::domain::host::{Subject, Target};
 use crate::domain::image::ImageId;
-use crate::domain::job::{Job, Kind, Target};
+use crate::domain::job::{Job, Kind};
 use crate::domain::plan::Change;
 
 /// A row as the first format has it: what a released program wrote must be read for ever.
@@ -65,7 +66,7 @@ async fn store() -> (tempfile::TempDir, Store, Attempt) {
     let job = Job {
         id: JobId::new(ulid::Ulid::new()),
         kind: Kind::Update,
-        target: Target::App("shop".into()),
+        target: Target::local(Subject::App("shop".into())),
         state: State::Running,
         step: None,
         outcome: None,
