@@ -96,7 +96,9 @@ impl Store {
     pub async fn finish(&self, job: &Job) -> Result<(), StoreError> {
         let job = job.clone();
         self.call(move |connection| {
-            let changed = connection.execute(
+            // Together: nobody looks again at what a job has left that has ended.
+            let transaction = connection.transaction()?;
+            let changed = transaction.execute(
                 "UPDATE jobs SET state = ?2, step = ?3, outcome = ?4, result = ?5, error = ?6, finished_at = ?7,
                  answer = ?8, journal = iif(target_kind = 'container', NULL, journal)
                  WHERE id = ?1",
@@ -111,13 +113,15 @@ impl Store {
                     job.is_only_an_answer(),
                 ],
             )?;
-            let had_secrets = attempts::close(connection, &job.id)?;
+            known(changed, &job.id)?;
+            let had_secrets = attempts::close(&transaction, &job.id)?;
+            forget(&transaction, &job)?;
+            transaction.commit()?;
             if had_secrets || matches!(job.target.subject, Subject::Container(_)) {
                 // The log as well has what the journal said. While somebody reads, it is emptied another time.
                 connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
             }
-            known(changed, &job.id)?;
-            forget(connection, &job)
+            Ok(())
         })
         .await
     }
