@@ -12,6 +12,13 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 /// How long the bus may take to take a connection, and systemd to answer a call.
 const ANSWER: Duration = Duration::from_secs(15);
+/// The bus's own words for a call that systemd has got and not answered.
+const NO_ANSWER: [&str; 4] = [
+    "org.freedesktop.DBus.Error.NoReply",
+    "org.freedesktop.DBus.Error.Timeout",
+    "org.freedesktop.DBus.Error.TimedOut",
+    "org.freedesktop.DBus.Error.Disconnected",
+];
 /// How long a unit may take to stop and to start again; units have limits of their own, of minutes.
 const RESTART: Duration = Duration::from_secs(10 * 60);
 
@@ -39,6 +46,9 @@ pub enum SystemdError {
     Job { unit: String, result: String },
     #[error("the restart of {unit} did not end within {} s", RESTART.as_secs())]
     Timeout { unit: String },
+    /// It was asked for, and the bus or systemd went away before the end of it was reported.
+    #[error("systemd went away while it restarted {unit}: {reason}")]
+    Lost { unit: String, reason: String },
 }
 
 impl SystemdError {
@@ -75,7 +85,8 @@ impl Systemd {
             tracing::debug!(%error, "systemd takes no subscription");
         }
         // `replace`: a job that is queued for the unit already gives way.
-        let job: OwnedObjectPath = manager.call("RestartUnit", &(unit, "replace")).await.map_err(failed)?;
+        let asked = manager.call("RestartUnit", &(unit, "replace")).await;
+        let job: OwnedObjectPath = asked.map_err(|error| self.explain_restart(unit, error))?;
         while let Some(signal) = removed.next().await {
             let body = signal.body();
             let Ok((_, path, _, result)) = body.deserialize::<(u32, OwnedObjectPath, String, String)>() else {
@@ -89,7 +100,20 @@ impl Systemd {
                 _ => Err(SystemdError::Job { unit: unit.to_owned(), result }),
             };
         }
-        Err(SystemdError::Job { unit: unit.to_owned(), result: "unknown: the bus went away".into() })
+        Err(SystemdError::Lost { unit: unit.to_owned(), reason: "the bus ended the connection".into() })
+    }
+
+    /// An error that systemd did not send itself leaves open whether it has begun.
+    fn explain_restart(&self, unit: &str, error: zbus::Error) -> SystemdError {
+        let sent = match &error {
+            zbus::Error::MethodError(name, ..) => !NO_ANSWER.contains(&name.as_str()),
+            zbus::Error::FDO(error) => !NO_ANSWER.contains(&error.name().as_str()),
+            _ => false,
+        };
+        if sent {
+            return self.explain(unit, error);
+        }
+        SystemdError::Lost { unit: unit.to_owned(), reason: error.to_string() }
     }
 
     fn explain(&self, unit: &str, error: zbus::Error) -> SystemdError {

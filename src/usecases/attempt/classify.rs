@@ -135,12 +135,14 @@ async fn bad_targets(work: &Work<'_>) -> BTreeSet<ServiceName> {
 }
 
 fn systemd(work: &Work<'_>, error: &SystemdError) -> Setback {
+    // A restart may have begun, in this process or in one before it.
+    let begun = work.attempt.stage != Stage::Forward || work.resumed || work.obstructed.is_some();
     let cause = match error {
-        // On the way back there is nothing else to do than to wait for it.
-        SystemdError::NoBus { .. } | SystemdError::NoSystemd { .. } if work.attempt.stage != Stage::Forward => {
+        SystemdError::Lost { .. } => Cause::Obstacle(Obstacle::ServiceManager),
+        SystemdError::NoBus { .. } | SystemdError::NoSystemd { .. } if begun => {
             Cause::Obstacle(Obstacle::ServiceManager)
         }
-        error if error.touched() => Cause::Setup,
+        error if error.touched() || begun => Cause::Setup,
         SystemdError::NoBus { .. } | SystemdError::NoSystemd { .. } => Cause::NotBegun(Refusal::Unreachable),
         SystemdError::Denied { .. } => Cause::NotBegun(Refusal::Denied),
         _ => Cause::NotBegun(Refusal::Refused),

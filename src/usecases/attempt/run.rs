@@ -214,17 +214,25 @@ async fn hold(work: &Work<'_>, setback: &Setback) {
 
 /// Waits until an obstacle has passed; whether it has. Obstacles that follow each other share one patience.
 async fn passes(work: &mut Work<'_>, obstacle: Obstacle) -> bool {
-    if obstacle != Obstacle::Engine {
-        return false;
-    }
+    let what = match obstacle {
+        Obstacle::Engine => "the engine",
+        Obstacle::ServiceManager => "systemd",
+        _ => return false,
+    };
     let waits = work.running.host.service.limits.waits;
+    if work.obstructed.is_none() {
+        work.running.warn(&format!("{what} went away in the middle; it is waited for"));
+    }
     let until = *work.obstructed.get_or_insert_with(Instant::now) + waits.engine;
-    work.running.warn("the engine went away in the middle; it is waited for");
     while Instant::now() < until {
-        if work.running.host.engine.info().await.is_ok() {
+        if obstacle == Obstacle::Engine && work.running.host.engine.info().await.is_ok() {
             return true;
         }
         tokio::time::sleep(waits.retry).await;
+        // Only another restart shows that systemd is back.
+        if obstacle == Obstacle::ServiceManager {
+            return true;
+        }
     }
     false
 }
