@@ -26,6 +26,8 @@ mod page;
 mod readme;
 mod relay;
 mod rolling_back;
+#[path = "../systemd/mod.rs"]
+mod systemd;
 mod tokens;
 mod units;
 mod updating;

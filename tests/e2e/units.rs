@@ -1,18 +1,13 @@
 //! Containers that systemd units run: a real D-Bus, and on it a stand-in for systemd's manager that makes the unit's
 //! container anew, as a unit of `podman generate systemd --new` does; and an engine that says it is Podman.
 
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-
-use zbus::fdo;
-use zbus::object_server::SignalEmitter;
-use zbus::wire::{ObjectPath, OwnedObjectPath};
 
 use crate::both_engines;
 use crate::case::Case;
 use crate::containers::{inspect, update};
 use crate::relay::Relay;
+use crate::systemd::{Answer, Bus, Restart as Answering};
 use crate::world::{Kind, World};
 
 const UNIT: &str = "web.service";
@@ -26,120 +21,50 @@ enum Restart {
     Denied,
 }
 
-struct Manager {
-    world: &'static World,
-    /// The arguments that make the container.
-    run: Vec<String>,
-    name: String,
-    restarts: Arc<Mutex<Vec<Restart>>>,
-}
-
-#[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
-impl Manager {
-    async fn restart_unit(
-        &self,
-        unit: String,
-        mode: String,
-        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
-    ) -> fdo::Result<OwnedObjectPath> {
-        assert_eq!((unit.as_str(), mode.as_str()), (UNIT, "replace"));
-        let restart = {
-            let mut restarts = self.restarts.lock().unwrap();
-            if restarts.len() > 1 { restarts.remove(0) } else { restarts[0] }
-        };
+/// Restarts the unit as `restarts` says: its container is made anew with the arguments `run`.
+fn manager(world: &'static World, run: Vec<String>, name: String, restarts: &[Restart]) -> Answering {
+    let restarts = Mutex::new(restarts.to_vec());
+    Arc::new(move |unit: &str| {
+        assert_eq!(unit, UNIT);
+        let mut restarts = restarts.lock().unwrap();
+        let restart = if restarts.len() > 1 { restarts.remove(0) } else { restarts[0] };
         if restart == Restart::Denied {
-            return Err(fdo::Error::AccessDenied("Permission denied".into()));
+            return Answer::Denied;
         }
-        let (world, run, name) = (self.world, self.run.clone(), self.name.clone());
-        let (emitter, path) = (emitter.to_owned(), ObjectPath::try_from("/org/freedesktop/systemd1/job/7").unwrap());
-        let job = path.clone();
-        tokio::spawn(async move {
-            let done = tokio::task::spawn_blocking(move || {
-                let docker = |args: &[&str]| world.command("docker").args(args).output().unwrap().status.success();
-                let args: Vec<_> = run.iter().map(String::as_str).collect();
-                docker(&["rm", "--force", &name]) && restart == Restart::Works && docker(&args)
-            });
-            let result = if done.await.unwrap() { "done" } else { "failed" };
-            // One of another job first: it is not ours.
-            let other = ObjectPath::try_from("/org/freedesktop/systemd1/job/6").unwrap();
-            Self::job_removed(&emitter, 6, other, "other.service", "failed").await.unwrap();
-            Self::job_removed(&emitter, 7, job, UNIT, result).await.unwrap();
-        });
-        Ok(path.into())
-    }
-
-    #[zbus(signal)]
-    async fn job_removed(
-        emitter: &SignalEmitter<'_>,
-        id: u32,
-        job: ObjectPath<'_>,
-        unit: &str,
-        result: &str,
-    ) -> zbus::Result<()>;
+        let (run, name) = (run.clone(), name.clone());
+        Answer::Job(Box::new(move || {
+            let docker = |args: &[&str]| world.command("docker").args(args).output().unwrap().status.success();
+            let args: Vec<_> = run.iter().map(String::as_str).collect();
+            let works = docker(&["rm", "--force", &name]) && restart == Restart::Works && docker(&args);
+            if works { "done" } else { "failed" }
+        }))
+    })
 }
 
-/// A bus, with systemd's stand-in on it where there is one.
-struct Bus {
-    daemon: Child,
-    address: String,
-    _manager: Option<(tokio::runtime::Runtime, zbus::Connection)>,
-}
-
-impl Bus {
-    fn start(case: &Case, manager: Option<Manager>) -> Self {
-        let (socket, config) = (case.root.path().join("bus"), case.root.path().join("bus.conf"));
-        let text = format!(
-            "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context='default'><allow send_destination='*'/><allow receive_sender='*'/><allow own='*'/></policy>\
-             </busconfig>",
-            socket.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("dbus-daemon");
-        command.arg("--nofork").arg("--config-file").arg(&config).stdin(Stdio::null()).stderr(Stdio::null());
-        let daemon = command.spawn().unwrap();
-        // Its file is there before it listens.
-        case.wait_for("the bus", || UnixStream::connect(&socket).ok());
-        let address = format!("unix:path={}", socket.display());
-        let manager = manager.map(|manager| {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-            let builder = zbus::connection::Builder::address(address.as_str());
-            let builder = builder.serve_at("/org/freedesktop/systemd1", manager).name("org.freedesktop.systemd1");
-            let connection = runtime.block_on(builder.build()).unwrap();
-            (runtime, connection)
-        });
-        Self { daemon, address, _manager: manager }
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
+/// A systemd on a bus, and the thread that it runs on.
+type Systemd = (tokio::runtime::Runtime, zbus::Connection);
 
 /// A container of a unit in version 1, a newer image, and a systemd that restarts it like this.
-fn unit(kind: Kind, restarts: &[Restart]) -> (Case, String, Bus) {
+fn unit(kind: Kind, restarts: &[Restart]) -> (Case, String, (Bus, Option<Systemd>)) {
     let mut case = Case::on(World::of(kind), "web");
     let name = format!("{}-unit", case.app);
     let label = format!("PODMAN_SYSTEMD_UNIT={UNIT}");
     let image = case.reference("web");
     let run = ["run", "-d", "--quiet", "--rm", "--name", &name, "--label", &label, &image];
     case.docker(&run);
-    let manager = Manager {
-        world: case.world,
-        run: run.map(str::to_owned).into(),
-        name: name.clone(),
-        restarts: Arc::new(Mutex::new(restarts.to_vec())),
-    };
-    let bus = Bus::start(&case, (!restarts.is_empty()).then_some(manager));
+    let bus = Bus::start(case.root.path());
+    let systemd = (!restarts.is_empty()).then(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let restart = manager(case.world, run.map(str::to_owned).into(), name.clone(), restarts);
+        let connection = runtime.block_on(bus.serve(restart));
+        (runtime, connection)
+    });
     // Only Podman has units; it speaks the same API.
     let podman = Relay::start(&case);
     podman.pretend_podman(&case);
     case.serve_with(&["--dbus", &bus.address, "--docker-host", &podman.host()]);
     case.publish("web", "2", "web");
-    (case, name, bus)
+    (case, name, (bus, systemd))
 }
 
 fn version(case: &Case, name: &str) -> String {
@@ -198,7 +123,7 @@ fn a_systemd_that_refuses_or_is_away_leaves_the_container_as_it_was() {
 
 #[test]
 fn an_engine_that_is_not_podman_has_no_units() {
-    let (mut case, name, bus) = unit(Kind::Classic, &[Restart::Works]);
+    let (mut case, name, (bus, _systemd)) = unit(Kind::Classic, &[Restart::Works]);
     case.serve_with(&["--dbus", &bus.address]);
     let job = update(&case, &name);
     assert_eq!(job["outcome"], "updated", "{job}");

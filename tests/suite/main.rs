@@ -15,5 +15,7 @@ mod notices;
 mod outages;
 mod recorded;
 mod registry;
+#[path = "../systemd/mod.rs"]
+mod systemd;
 mod updating;
 mod world;

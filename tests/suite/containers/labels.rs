@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{job, update};
-use crate::world::{WEB, World, image_id};
+use crate::world::{UNIT, WEB, World, image_id};
 
-const UNIT: &str = "PODMAN_SYSTEMD_UNIT";
 const POLICIES: [(&str, &str); 3] = [
     ("restock.auto-update", "registry"),
     ("io.containers.autoupdate", "registry"),

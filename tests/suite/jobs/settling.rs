@@ -357,3 +357,37 @@ async fn a_rollback_that_was_interrupted_is_remembered_like_one_that_was_not() {
         assert_eq!(left == [image_id("web new")], works, "what runs again is not held back: {left:?}");
     }
 }
+
+#[tokio::test]
+async fn an_attempt_that_a_newer_program_has_written_waits_for_one_that_can_read_it() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let database = rusqlite::Connection::open(world.path("data/restock.db")).unwrap();
+    let insert = "INSERT INTO attempts (job, host, format, facts, stage, exposed, deaths)
+                  VALUES (?1, 'local', 99, '{}', 'forward', 0, 0)";
+    database.execute(insert, [&id]).unwrap();
+    let restock = world.restock().await;
+    assert_eq!(restock.host.settle_all().await, Left::Open);
+    let refused = restock.post("/api/apps/web/update").await.problem(503, "unsettled");
+    assert!(refused["detail"].as_str().unwrap().contains("newer Restock"), "{refused}");
+    assert_eq!((ran(&world), world.docker.verbs("web")), (old(), vec![]));
+    assert_eq!(restock.get(&format!("/api/jobs/{id}")).await.ok()["state"], "running");
+    assert_eq!(database.execute("DELETE FROM attempts WHERE format = 99 AND stage = 'forward'", []).unwrap(), 1);
+    assert_eq!(restock.host.settle_all().await, Left::Nothing);
+    assert_eq!(restock.finished(&id).await["outcome"], "interrupted");
+    assert_eq!(ran(&world), image_id("web new"));
+}
+
+#[tokio::test]
+async fn two_processes_that_resume_the_same_job_do_it_once() {
+    let world = World::with_new_web();
+    let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
+    let (one, other) = (world.restock().await, world.restock().await);
+    let (left_by_one, left_by_other) = tokio::join!(one.host.settle_all(), other.host.settle_all());
+    assert!(left_by_one == Left::Nothing || left_by_other == Left::Nothing, "{left_by_one:?} {left_by_other:?}");
+    for restock in [&one, &other] {
+        assert_eq!(restock.finished(&id).await["outcome"], "interrupted");
+    }
+    assert_eq!(world.docker.verbs("web").iter().filter(|verb| *verb == "up").count(), 1);
+    assert_eq!(ran(&world), image_id("web new"));
+}

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
 use super::things::{Container, Life, Things, canonical, image_id};
+use crate::systemd::{Answer, Restart};
 
 /// The engine of one world. It stops with the test's runtime.
 pub struct Engine {
@@ -185,6 +186,12 @@ impl Engine {
         std::mem::take(&mut self.shared.caught_up().changes)
     }
 
+    /// A systemd that restarts units whose containers are here: each restart is a change, which faults befall like others.
+    pub(super) fn restarts_units(&self) -> Restart {
+        let shared = self.shared.clone();
+        Arc::new(move |unit: &str| shared.restart(unit))
+    }
+
     /// From now on says this of itself as well.
     pub fn says(&self, version: Value) {
         self.shared.caught_up().version = version;
@@ -214,6 +221,43 @@ impl Shared {
     }
 }
 
+impl Shared {
+    fn restart(self: &Arc<Self>, unit: &str) -> Answer {
+        let fault = self.caught_up().befalls(format!("RESTART {unit}"));
+        let (shared, unit) = (self.clone(), unit.to_owned());
+        let restart = move || shared.caught_up().things.restart_unit(&unit);
+        match fault {
+            None => Answer::Job(Box::new(restart)),
+            Some(Fault::Twice) => Answer::Job(Box::new(move || {
+                restart();
+                restart()
+            })),
+            Some(Fault::Refused) => Answer::Refused("the unit is masked"),
+            Some(Fault::AnswerLost) => {
+                restart();
+                Answer::Lost
+            }
+            Some(Fault::Gone) => Answer::Gone,
+            Some(fault @ (Fault::HangsBefore | Fault::HangsAfter)) => {
+                if fault == Fault::HangsAfter {
+                    restart();
+                }
+                self.hung.notify_one();
+                Answer::Never
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Counts a change, and gives what befalls it.
+    fn befalls(&mut self, change: String) -> Option<Fault> {
+        let number = self.changes.len();
+        self.changes.push(change);
+        self.fault.take_if(|(after, _)| *after == number).map(|(_, fault)| fault)
+    }
+}
+
 async fn answer(
     State(shared): State<Arc<Shared>>,
     method: Method,
@@ -240,22 +284,20 @@ fn respond(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, bod
     }
     let mut twice = false;
     if is_change(method, uri.path()) {
-        let number = inner.changes.len();
-        inner.changes.push(format!("{method} {}", uri.path()));
-        match inner.fault.take_if(|(after, _)| *after == number) {
+        match inner.befalls(format!("{method} {}", uri.path())) {
             None => {}
-            Some((_, Fault::Twice)) => twice = true,
-            Some((_, Fault::Refused)) => {
+            Some(Fault::Twice) => twice = true,
+            Some(Fault::Refused) => {
                 let said = json!({"message": "no space left on device"});
                 return Some((StatusCode::INTERNAL_SERVER_ERROR, axum::Json(said)).into_response());
             }
-            Some((_, fault @ (Fault::HangsBefore | Fault::HangsAfter))) => {
+            Some(fault @ (Fault::HangsBefore | Fault::HangsAfter)) => {
                 if fault == Fault::HangsAfter {
                     do_it(&mut inner, method, uri, body);
                 }
                 return None;
             }
-            Some((_, fault)) => {
+            Some(fault) => {
                 if fault == Fault::AnswerLost {
                     do_it(&mut inner, method, uri, body);
                 } else {

@@ -4,6 +4,7 @@ mod app;
 mod client;
 mod docker;
 mod engine;
+mod log;
 mod restock;
 mod shapes;
 mod stream;
@@ -11,16 +12,21 @@ mod things;
 mod verbs;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 pub use app::App;
 pub use client::Reply;
 pub use docker::Docker;
 pub use engine::{Engine, Fault};
+pub use log::Log;
 pub use restock::{Options, Service};
 pub use shapes::mismatch;
 pub use stream::Event;
-pub use things::{Life, image_id};
+pub use things::{Container, Life, image_id};
+pub use verbs::UNIT;
+
+use crate::systemd::Bus;
 
 /// The image of the app `web`.
 pub const WEB: &str = "registry.test/web:1";
@@ -32,17 +38,35 @@ pub struct World {
     dir: tempfile::TempDir,
     pub engine: Engine,
     pub docker: Docker,
+    systemd: Systemd,
+}
+
+/// The bus of a world that has one, and systemd's manager on it; the last one that came counts.
+#[derive(Default)]
+struct Systemd {
+    bus: OnceLock<Bus>,
+    manager: Mutex<Option<zbus::Connection>>,
 }
 
 impl World {
     /// No apps, an engine that has nothing, a `docker` that works.
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("restock-suite-").tempdir().unwrap();
+        // In memory where there is such a place: the database waits for the disk after each write.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let dir = tempfile::Builder::new().prefix("restock-suite-").tempdir_in(place).unwrap();
         std::fs::create_dir(dir.path().join("apps")).unwrap();
         let docker = Docker::new(dir.path());
         docker.install();
         let engine = Engine::start(dir.path().join("engine.sock"), dir.path().join("done"));
-        Self { dir, engine, docker }
+        Self { dir, engine, docker, systemd: Systemd::default() }
+    }
+
+    /// Lets a systemd be there that restarts the units of containers; called again after it has gone, it comes back.
+    pub async fn systemd_comes(&self) {
+        let bus = self.systemd.bus.get_or_init(|| Bus::start(self.dir.path()));
+        let manager = bus.serve(self.engine.restarts_units()).await;
+        *self.systemd.manager.lock().unwrap() = Some(manager);
     }
 
     pub fn path(&self, path: &str) -> PathBuf {

@@ -214,6 +214,7 @@ fn settings(world: &World, notify: &Value) -> Settings {
         data: text("data"),
         docker_host: Some(format!("unix://{}", world.path("engine.sock").display())),
         config: text("restock.yaml"),
+        dbus: Some(format!("unix:path={}", world.path("bus").display())),
         ..CommonOptions::default()
     };
     Settings::resolve(&options, &environment).unwrap()

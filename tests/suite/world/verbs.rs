@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::things::{Container, Life, Things, hex, usual_host};
 
+/// The label that names a container's unit.
+pub const UNIT: &str = "PODMAN_SYSTEMD_UNIT";
+
 impl Things {
     /// Has a standalone container that runs what `image` means.
     pub fn run(&mut self, name: &str, image: &str) -> &mut Container {
@@ -68,6 +71,18 @@ impl Things {
         let stopped = self.with(id, |container| container.state = "exited".into());
         self.forget_the_ended();
         stopped
+    }
+
+    /// Makes the container of a unit anew, from what its reference means now; gives systemd's word for the end.
+    pub(super) fn restart_unit(&mut self, unit: &str) -> &'static str {
+        let of_unit = |container: &Container| container.labels.get(UNIT).is_some_and(|named| named == unit);
+        let Some(at) = self.containers.iter().position(of_unit) else { return "failed" };
+        let old = self.containers.remove(at);
+        if self.find_image(&old.image).is_none() {
+            return "failed";
+        }
+        self.run(&old.name, &old.image).labels = old.labels;
+        "done"
     }
 
     fn forget_the_ended(&mut self) {
