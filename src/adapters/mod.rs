@@ -12,3 +12,4 @@ pub mod own_container;
 pub mod registry;
 pub mod store;
 pub mod systemd;
+pub mod task;

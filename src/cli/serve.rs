@@ -8,7 +8,7 @@ use super::listen::{bind, clean_up};
 use super::output::{failed, note, usage};
 use super::signals::Signals;
 use super::{exit, start};
-use crate::adapters::files;
+use crate::adapters::{files, task};
 use crate::config::{CommonOptions, Listen, ServeOptions, ServeSettings};
 use crate::http::Http;
 use crate::usecases::access::{Access, read_keys};
@@ -53,10 +53,11 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     let mut signals = Signals::listen();
     tracing::info!(%listen, apps = %settings.apps.display(), "Restock is serving");
     for host in restock.hosts() {
-        tokio::spawn(look_around(host.clone()));
-        tokio::spawn(host.clone().keep_schedule(serving.schedule.clone(), serving.run_missed));
+        task::background("looking around", look_around(host.clone()));
+        let kept = host.clone().keep_schedule(serving.schedule.clone(), serving.run_missed);
+        task::background("schedule", kept);
     }
-    tokio::spawn(restock.service.clone().keep_notifying());
+    task::background("notices", restock.service.clone().keep_notifying());
     let mut allowed_hosts = serving.allowed_hosts;
     if matches!(serving.listen, Listen::Unix(_)) {
         allowed_hosts.extend(SOCKET_HOSTS.map(str::to_owned));
@@ -64,7 +65,7 @@ pub async fn serve(common: &CommonOptions, options: &ServeOptions) -> ExitCode {
     let login = serving.login.map(|login| (login.user, login.password));
     let access = Access::new(login, keys, restock.service.store.clone());
     let http = Http::new(restock.clone(), access, allowed_hosts, serving.docker_api);
-    let mut served = tokio::spawn(crate::http::serve(http, listener, most_connections()));
+    let mut served = task::background("server", crate::http::serve(http, listener, most_connections()));
     let code = tokio::select! {
         () = signals.next() => 0,
         ended = &mut served => {

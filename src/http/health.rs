@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::auth::is_known;
 use super::problem::Failure;
 use super::router::Http;
+use crate::adapters::task;
 use crate::error::Error;
 use crate::usecases::flights::Flights;
 use crate::usecases::{Host, Service};
@@ -54,7 +55,7 @@ impl Found {
     async fn checks(&self, host: &Host) -> Checks {
         let look = || async {
             let apps = host.apps.clone();
-            let apps = tokio::task::spawn_blocking(move || apps.check().map_err(Error::from));
+            let apps = task::blocking("apps", move || apps.check().map_err(Error::from));
             let (engine, compose, database, apps) =
                 tokio::join!(host.engine.info(), host.compose(), self.database(&host.service), apps);
             Checks {

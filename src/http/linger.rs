@@ -12,6 +12,8 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 
+use crate::adapters::task;
+
 /// Long enough for an answer to be noticed. Clients that do, stop to send.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -52,7 +54,7 @@ impl Drop for Lingering {
         if rest.is_end_stream() {
             return;
         }
-        tokio::spawn(async move {
+        task::spawn("reading a body to its end", async move {
             let drained = async { while let Some(Ok(_)) = rest.frame().await {} };
             // Whoever still sends after that long does not listen.
             let _ = tokio::time::timeout(LINGER, drained).await;

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::{docker, images};
+use crate::adapters::task;
 use crate::error::{Error, Kind};
 use crate::views::Problem;
 
@@ -147,8 +148,7 @@ pub async fn wrong_method(request: Request) -> Failure {
 
 /// The answer when a handler panicked: a defect, told without its details.
 pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(panic = message.unwrap_or("unknown"), "a request handler panicked");
+    tracing::error!(panic = task::words(panic.as_ref()), "a request handler panicked");
     Failure(Box::new(Problem::from(&Error::new(Kind::Internal, "defect", "the request could not be handled"))))
         .into_response()
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::params::Reply;
 use super::problem::{Failure, json_of};
 use super::stream::job_stream;
+use crate::adapters::task;
 use crate::domain::job::Job;
 use crate::error::{Error, Kind};
 use crate::usecases::Host;
@@ -46,7 +47,7 @@ where
 pub async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let worked = tokio::spawn(work).await;
+    let worked = task::spawn("detached request", work).await;
     worked.unwrap_or_else(|panic| Err(Error::new(Kind::Internal, "defect", format!("the work broke off: {panic}"))))
 }
 

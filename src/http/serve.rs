@@ -21,6 +21,7 @@ use tower::Service;
 
 use super::connections::{Answering, Connections, Place};
 use super::router::{Http, router};
+use crate::adapters::task;
 
 /// How long a request's head may take, from the connection's beginning or the end of the last answer. So it is also how
 /// long a connection may be idle.
@@ -92,7 +93,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (routes, stopping) = (self.routes.clone(), self.stopping.clone());
-        self.tasks.spawn(async move {
+        let carried = async move {
             let service = service_fn(|request: hyper::Request<Incoming>| {
                 let answering = place.answering();
                 let mut request = request.map(Body::new);
@@ -118,7 +119,8 @@ impl Server {
                     return;
                 }
             }
-        });
+        };
+        task::background("connection", self.tasks.track_future(carried));
     }
 }
 

@@ -20,6 +20,7 @@ use super::keys::NoKeys;
 use super::params::Query;
 use super::problem::Failure;
 use super::router::Http;
+use crate::adapters::task;
 use crate::domain::job::{Job, JobId, State as JobState};
 use crate::usecases::Service;
 use crate::usecases::events::{Event, Replay};
@@ -66,7 +67,7 @@ pub async fn everything(State(http): State<Http>, _: Query<NoKeys>, headers: Hea
     let service = http.restock.service.clone();
     let (replay, live) = service.events.listen(last_event_id(&headers));
     let (sender, receiver) = mpsc::channel(BUFFER);
-    tokio::spawn(async move {
+    task::spawn("events", async move {
         let all = |event: &Event| Pass::On(sse(event, with_context(event)));
         tokio::select! {
             () = forward(replay, live, &sender, all) => {}
@@ -84,7 +85,7 @@ pub fn job_stream(service: Arc<Service>, id: JobId, after: Option<u64>) -> Respo
     let is_result = |event: &Arc<Event>| event.job.as_ref() == Some(&id) && event.event == "result";
     let will_hear = runs_here || replay.events.iter().any(is_result);
     let (sender, receiver) = mpsc::channel(BUFFER);
-    tokio::spawn(async move {
+    task::spawn("events of a job", async move {
         let ask = Notify::new();
         if !will_hear {
             ask.notify_one();

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::adapters::store::Store;
+use crate::adapters::task;
 use crate::config::Secret;
 use crate::domain::access::{Rights, Scope};
 use crate::error::{Error, Kind};
@@ -147,7 +148,7 @@ impl Access {
 
     async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let _permit = self.comparing.acquire().await.map_err(hashing_failed)?;
-        tokio::task::spawn_blocking(work).await.map_err(hashing_failed)
+        task::blocking("password", work).await.map_err(hashing_failed)
     }
 
     /// Counts an attempt as failed until it has succeeded: many at once are no way around the delay.

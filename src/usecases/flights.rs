@@ -40,6 +40,7 @@ impl<T: Clone> Flights<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::task;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -57,13 +58,13 @@ mod tests {
                 flights.run(Duration::ZERO, work).await
             }
         };
-        let first = tokio::spawn(ask());
+        let first = task::spawn("first", ask());
         while flights.running.try_lock().is_ok() {
             tokio::task::yield_now().await;
         }
         // They come while the first run is under way, which may have missed what they want to see.
         let late: Vec<_> = (0..100).map(|_| ask()).collect();
-        let late = tokio::spawn(futures_util::future::join_all(late));
+        let late = task::spawn("late", futures_util::future::join_all(late));
         tokio::task::yield_now().await;
         open.send_replace(true);
         assert_eq!(first.await.unwrap(), 0);

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::adapters::engine::Engine;
 use crate::adapters::registry::Registry;
 use crate::adapters::store::{Store, StoreError};
+use crate::adapters::task;
 use crate::domain::container::{Container, LocalImage};
 use crate::domain::freshness::{Comparison, Finding, Known, Status, compare, digests_in, status};
 use crate::domain::image::{Digest, ImageReference};
@@ -137,14 +138,13 @@ impl Freshness {
     pub async fn learn(&self, references: &Asked, ask: Ask) {
         let (this, references) = (self.clone(), references.clone());
         // Detached: the answers are worth having and writing down also when the reader has gone away.
-        let work = tokio::spawn(async move {
+        let work = task::spawn("asking registries", async move {
             let asked = references.iter().map(|(reference, authfile)| this.ask(reference, authfile.clone(), ask));
             futures_util::future::join_all(asked).await;
             this.write_down().await;
         });
-        if let Err(panic) = work.await {
-            tracing::error!(%panic, "asking the registries broke off");
-        }
+        // One that panics is logged by the task itself.
+        let _ = work.await;
     }
 
     async fn write_down(&self) {
@@ -176,7 +176,7 @@ impl Freshness {
         let asked: Asked = images.iter().filter_map(surprising).collect();
         if !asked.is_empty() {
             let this = self.clone();
-            tokio::spawn(async move { this.learn(&asked, Ask::Force).await });
+            task::spawn("asking after a pull", async move { this.learn(&asked, Ask::Force).await });
         }
     }
 
@@ -193,8 +193,9 @@ impl Freshness {
             return;
         }
         let (this, asked) = (self.clone(), reference.clone());
-        let mut work = tokio::spawn(async move { this.ask_registry(&asked, authfile.as_deref(), &slot, since).await });
-        let outcome = match ask {
+        let ask_it = async move { this.ask_registry(&asked, authfile.as_deref(), &slot, since).await };
+        let mut work = task::spawn("asking a registry", ask_it);
+        let _ = match ask {
             Ask::Force => work.await,
             _ => match tokio::time::timeout(PATIENCE, &mut work).await {
                 Ok(outcome) => outcome,
@@ -204,18 +205,14 @@ impl Freshness {
                 }
             },
         };
-        if let Err(panic) = outcome {
-            tracing::error!(%panic, image = %reference, "asking the registry broke off");
-        }
     }
 
     /// Writes down an answer that nobody waits for any more.
     fn write_down_after(&self, work: JoinHandle<()>) {
         let this = self.clone();
-        tokio::spawn(async move {
-            match work.await {
-                Ok(()) => this.write_down().await,
-                Err(panic) => tracing::error!(%panic, "asking the registry broke off"),
+        task::spawn("writing down an answer", async move {
+            if work.await.is_ok() {
+                this.write_down().await;
             }
         });
     }

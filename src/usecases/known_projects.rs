@@ -13,6 +13,7 @@ use super::context::Host;
 use crate::adapters::apps_dir::{AppDir, Fingerprint};
 use crate::adapters::compose::{Model, ProjectCall};
 use crate::adapters::store::RememberedProject;
+use crate::adapters::task;
 use crate::domain::app::AppName;
 use crate::error::{Error, Kind};
 
@@ -174,7 +175,7 @@ impl Host {
             return;
         }
         let (host, app) = (self.clone(), app.clone());
-        tokio::spawn(async move {
+        task::spawn("renewing a project", async move {
             tokio::select! {
                 renewed = host.ask_compose(&app, &call, Trust::Recent) => if let Err(error) = renewed {
                     tracing::debug!(app = %app.name, %error, "a project could not be renewed");

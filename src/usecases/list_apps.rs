@@ -17,6 +17,7 @@ use super::policies::{AppPolicy, Toggles, policy_of};
 use super::resolve::{Reading, check_directory, containers_of, of_directory};
 use crate::adapters::apps_dir::{AppDir, AppDirError};
 use crate::adapters::compose::Model;
+use crate::adapters::task;
 use crate::domain::app::AppState;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::freshness::Status;
@@ -137,7 +138,7 @@ impl Host {
     async fn look(self: &Arc<Self>, trust: Trust) -> Result<Arc<Look>, Error> {
         let apps = self.apps.clone();
         // The directory may be on a disk that sleeps.
-        let found = tokio::task::spawn_blocking(move || apps.look()).await;
+        let found = task::blocking("apps", move || apps.look()).await;
         let found = found.map_err(|panic| Error::new(Kind::Internal, "defect", panic.to_string()))??;
         let snapshot = self.known_snapshot().await?;
         // Read before anything is made of it: what changes meanwhile makes the look out of date at once.

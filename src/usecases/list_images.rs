@@ -12,6 +12,7 @@ use super::context::Host;
 use super::freshness::{Ask, Asked, digests_of, followed};
 use super::inventory::Snapshot;
 use super::policies::Toggles;
+use crate::adapters::task;
 use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Status};
 use crate::domain::group::{GroupStatus, find_container};
@@ -67,7 +68,7 @@ impl Host {
             return;
         }
         let freshness = self.service.freshness.clone();
-        tokio::spawn(async move { freshness.learn(&references, Ask::IfStale).await });
+        task::spawn("renewing groups", async move { freshness.learn(&references, Ask::IfStale).await });
     }
 
     async fn group(

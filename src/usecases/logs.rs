@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Host;
 use super::known_projects::Trust;
 use super::resolve::{Reading, redactor};
+use crate::adapters::task;
 use crate::error::{Error, Kind, command_error};
 
 /// How many readers there may be at once: each has a Compose process for as long as it reads.
@@ -57,7 +58,7 @@ impl Host {
         let (sender, receiver) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(WAITING));
         let stop = self.service.stopping.child_token();
-        tokio::spawn(async move {
+        task::spawn("logs", async move {
             let _reader = reader;
             let cancel = CancellationToken::new();
             let mut lost = 0_u64;

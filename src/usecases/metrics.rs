@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::context::Host;
 use super::known_projects::Trust;
+use crate::adapters::task;
 use crate::domain::job::{Kind, Outcome};
 
 /// Bounds of the classes of durations, in seconds: from a dry run to a slow download.
@@ -165,7 +166,7 @@ impl Host {
         }
         let Ok(looking) = self.service.metrics.looking.clone().try_lock_owned() else { return };
         let host = self.clone();
-        tokio::spawn(async move {
+        task::spawn("looking at the apps", async move {
             let _looking = looking;
             if let Err(error) = host.seen_apps(Trust::Known).await {
                 tracing::debug!(%error, "the apps could not be looked at");

@@ -9,7 +9,6 @@ use tokio::process::{Child, ChildStderr, Command};
 use crate::world::{Life, WEB, World, soon};
 
 /// A command of the program, which ends with the test.
-#[expect(clippy::disallowed_methods, reason = "tests start the program itself")]
 fn command(world: &World, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_restock"));
     command.args(args).env_clear().env("PATH", world.path("bin")).env("HOME", world.path("home"));

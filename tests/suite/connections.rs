@@ -9,7 +9,6 @@ use tokio::process::{Child, Command};
 use crate::world::{World, soon};
 
 /// A service, and its address. It may open as many files as `limit`, options of `ulimit`, says.
-#[expect(clippy::disallowed_methods, reason = "tests start the program itself")]
 async fn serve(world: &World, limit: &str) -> (Child, String) {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &format!("ulimit {limit} && exec \"$0\" serve --listen 127.0.0.1:0 --settle 0s")]);

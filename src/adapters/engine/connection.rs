@@ -22,6 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::error::with_causes;
 use super::host::DockerHost;
+use crate::adapters::task;
 
 /// How long an engine may take to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ impl Connection {
     /// Sends the request; the connection then moves by itself.
     pub(super) async fn send(self, request: BollardRequest) -> Result<Response<Incoming>, String> {
         let Self { mut sender, movement } = self;
-        tokio::spawn(movement);
+        task::spawn("engine connection", movement);
         sender.send_request(request).await.map_err(words)
     }
 

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::{Failure, StoreError};
 use super::schema;
+use crate::adapters::task;
 
 const FILE: &str = "restock.db";
 /// How long a call waits for another process's transaction. Transactions here take milliseconds.
@@ -78,7 +79,7 @@ impl Store {
         work: impl FnOnce(&mut Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
-        let task = tokio::task::spawn_blocking(move || {
+        let task = task::blocking("database", move || {
             // A call that panicked has rolled its transaction back, so the connection is good for the next one.
             let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
             work(&mut connection)

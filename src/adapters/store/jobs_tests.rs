@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 
 use super::*;
+use crate::adapters::task;
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::image::ImageId;
 use crate::domain::job::{JobError, JobResult, Kind, Outcome};
@@ -226,7 +227,7 @@ async fn what_one_process_writes_another_reads() {
     assert_eq!(one.job(&id(1)).await.unwrap().unwrap().step, Some(Step::Pull));
     let writes = (10..60).map(|n| {
         let store = if n % 2 == 0 { one.clone() } else { other.clone() };
-        tokio::spawn(async move { store.insert(&queued(n, "a")).await })
+        task::spawn("insert", async move { store.insert(&queued(n, "a")).await })
     });
     for write in writes.collect::<Vec<_>>() {
         write.await.unwrap().unwrap();

@@ -8,13 +8,13 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use tracing::Instrument;
 
 use super::query::Query;
 use super::relay;
 use super::table::{Found, Route, find, is_engine_path, refusal};
 use super::upload::Upload;
 use crate::adapters::engine::{Carried, Passed};
+use crate::adapters::task;
 use crate::config::DockerApi;
 use crate::error::{Error, Kind};
 use crate::http::auth::Caller;
@@ -79,7 +79,7 @@ pub async fn handle(State(http): State<Http>, request: Request) -> Result<Respon
                 host.record_images(&watch, &[]).await;
             }
         };
-        tokio::spawn(record.in_current_span());
+        task::spawn("recording images", record);
         Ok(answer)
     };
     Ok(response(route, detached(work).await?, upload, |_| async {}))

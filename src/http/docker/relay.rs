@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tracing::Instrument;
 
 use super::upload::Upload;
 use crate::adapters::engine::Carried;
+use crate::adapters::task;
 
 /// A message is a line of a few hundred bytes; what is longer is none, and is not held back.
 const LONGEST_MESSAGE: usize = 1 << 20;
@@ -37,7 +37,7 @@ where
         }
         after(loaded).await;
     };
-    tokio::spawn(relay.in_current_span());
+    task::spawn("relay", relay);
     ReceiverStream::new(receiver)
 }
 

@@ -12,6 +12,7 @@ use super::handle::{Handle, Phase};
 use super::lock_of;
 use super::running::Running;
 use crate::adapters::lock::JobLock;
+use crate::adapters::task;
 use crate::domain::job::{Job, JobResult, Outcome, State};
 use crate::error::{self, Error};
 use crate::usecases::attempt::UNSETTLED;
@@ -45,24 +46,23 @@ impl Host {
         self.changed();
         let span = tracing::info_span!("job", job.id = %job.id, job.kind = %job.kind, target = job.target.name());
         let running = Arc::new(Running { host: self.clone(), handle: handle.clone(), lock });
-        self.service.jobs.tracker.spawn(
-            async move {
-                let started = Instant::now();
-                tracing::info!("job started");
-                running.host.service.events.tell(Some(&job.id), "job", serde_json::json!(job));
-                // A panic in the work is a failed job, never one that is forgotten.
-                let worked = tokio::spawn(work(running.clone()).in_current_span()).await.unwrap_or_else(|panic| {
-                    Err(Error::new(error::Kind::Internal, "panic", format!("the job broke off: {panic}")))
-                });
-                match worked {
-                    Err(error) if error.code == UNSETTLED || resumed && error.may_pass() => {
-                        postpone(running, job, &error);
-                    }
-                    worked => end(running, job, worked, started.elapsed()).await,
+        let life = async move {
+            let started = Instant::now();
+            tracing::info!("job started");
+            running.host.service.events.tell(Some(&job.id), "job", serde_json::json!(job));
+            // A panic in the work is a failed job, never one that is forgotten.
+            let worked = task::spawn("job", work(running.clone())).await.unwrap_or_else(|panic| {
+                Err(Error::new(error::Kind::Internal, "panic", format!("the job broke off: {panic}")))
+            });
+            match worked {
+                Err(error) if error.code == UNSETTLED || resumed && error.may_pass() => {
+                    postpone(running, job, &error);
                 }
+                worked => end(running, job, worked, started.elapsed()).await,
             }
-            .instrument(span),
-        );
+        };
+        let life = self.service.jobs.tracker.track_future(life.instrument(span));
+        drop(task::spawn("end of a job", life));
         handle
     }
 }

@@ -86,7 +86,6 @@ pub fn write_config(path: &Path, content: &str) {
 
 /// Writes a program through a child, so that no child of another test's thread can hold it open for writing, which would
 /// make it "busy".
-#[expect(clippy::disallowed_methods, reason = "prepares a test")]
 pub fn write_helper(home: &Path, name: &str, script: &str) {
     let folder: PathBuf = home.join("bin");
     std::fs::create_dir_all(&folder).expect("created");
