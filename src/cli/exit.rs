@@ -65,6 +65,7 @@ mod tests {
             finished_at: Some(now),
             blocked: None,
             by: None,
+            request_id: None,
         }
     }
 

@@ -298,6 +298,9 @@ pub struct Job {
     /// Who did it, where that is told: a user, a key, an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The request that started it, as its answer's header `X-Request-Id` had it; `null` for what came from a schedule or
+    /// the command line.
+    pub request_id: Option<String>,
     #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
     #[serde(serialize_with = "millis")]

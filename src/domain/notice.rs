@@ -138,6 +138,7 @@ mod tests {
             kind,
             blocked: None,
             by: None,
+            request_id: None,
             target: Target::local(Subject::App("web".into())),
             state: State::Finished,
             step: None,

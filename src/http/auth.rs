@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::Extension;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -30,8 +30,10 @@ pub async fn authenticate(State(http): State<Http>, request: Request, next: Next
     match check(&http, &parts).await {
         Ok(name) => {
             let caller = Caller::new(name, &parts);
-            parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+            parts.extensions.insert(caller.clone());
+            let mut response = next.run(Request::from_parts(parts, body)).await;
+            response.extensions_mut().insert(caller);
+            response
         }
         Err(failure) => {
             let unauthenticated = failure.0.status == Kind::Unauthenticated.status();
@@ -50,10 +52,17 @@ pub struct Caller(pub String);
 
 impl Caller {
     fn new(name: Option<String>, request: &Parts) -> Self {
-        // The connection's own address: what a header says anybody can write.
-        let address = request.extensions.get::<ConnectInfo<SocketAddr>>();
-        let from = address.map_or_else(|| "this machine".to_owned(), |ConnectInfo(address)| address.ip().to_string());
-        Self(name.map_or(from.clone(), |name| format!("{name} ({from})")))
+        let from = Self::address(&request.extensions);
+        Self(match name {
+            Some(name) => format!("{name} ({from})"),
+            None => from,
+        })
+    }
+
+    /// The address that a request came from. It is the connection's own: what a header says anybody can write.
+    pub fn address(extensions: &Extensions) -> String {
+        let address = extensions.get::<ConnectInfo<SocketAddr>>();
+        address.map_or_else(|| "this machine".to_owned(), |ConnectInfo(address)| address.ip().to_string())
     }
 }
 

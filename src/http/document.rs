@@ -33,6 +33,9 @@ Failures are problem documents (RFC 9457) with a stable `code`. A query key that
 `/api/images` and `/api/groups` are those of the docker-image-watcher API and answer failures as plain text, unless the \
 request accepts `application/json`; `/api/docker/…` has Portainer's shape.
 
+Every answer has the header `X-Request-Id`: the request's own where that has at most 64 letters, digits, `-`, `_` and `.`, \
+else a new one. Problem documents, the job that a request started, and every line that either logs have it as `request_id`.
+
 Streams (`text/event-stream`) consist of events whose data is JSON: `x-payloads` of the schema `ServerEvent` names the \
 shape of each.
 

@@ -8,6 +8,7 @@ mod docker;
 mod docs;
 mod document;
 mod examples;
+mod follow;
 mod guard;
 mod health;
 mod history;

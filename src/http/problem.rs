@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::follow::shown;
 use super::{docker, images};
 use crate::adapters::task;
 use crate::error::{Error, Kind};
@@ -60,7 +61,8 @@ pub async fn render(request: Request, next: Next) -> Response {
         Dialect::Words => ("text/plain; charset=utf-8", format!("{}\n", problem.detail).into_response()),
         Dialect::Engine => ("application/json", as_the_engine(&problem).into_response()),
         Dialect::Problem => {
-            problem.instance = Some(cut(path));
+            problem.instance = Some(shown(&path));
+            problem.request_id = task::request().map(|id| id.to_string());
             ("application/problem+json", json_of(&problem))
         }
     };
@@ -70,11 +72,12 @@ pub async fn render(request: Request, next: Next) -> Response {
         response.headers().iter().filter(|(name, _)| !matches!(**name, header::CONTENT_LENGTH | header::CONTENT_TYPE));
     rendered.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
     rendered.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *rendered.extensions_mut() = std::mem::take(response.extensions_mut());
     rendered
 }
 
 /// The first [`LONGEST`] characters of a text.
-fn cut(mut text: String) -> String {
+pub fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(end);
         text.push('…');

@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use super::document::Table;
 use super::kept::Kept;
 use super::{
-    apps, auth, auto_update, docker, docs, guard, health, history, icon, images, jobs, linger, metrics, page, problem,
-    stream,
+    apps, auth, auto_update, docker, docs, follow, guard, health, history, icon, images, jobs, linger, metrics, page,
+    problem, stream,
 };
 use crate::config::DockerApi;
 use crate::error::Error;
@@ -114,6 +114,7 @@ pub fn router(http: Http) -> Router {
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(linger::linger))
+        .layer(middleware::from_fn(follow::follow))
         .with_state(http)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::context::Host;
+use crate::adapters::task;
 use crate::domain::app::ServiceName;
 use crate::domain::host::Target;
 use crate::domain::image::{ImageId, ImageReference};
@@ -65,7 +66,7 @@ impl Host {
     /// The image references in use: of all apps, also of those without containers, and of all other containers.
     async fn image_users(&self) -> Result<Vec<(Target, ServiceName, String)>, Error> {
         let (mut users, mut projects) = (Vec::new(), BTreeSet::new());
-        for dir in self.apps.list()? {
+        for dir in self.apps.list().await? {
             let resolved = self.resolve_unchanged(&dir).await?;
             // A broken app is shown as one; what it uses nobody knows.
             let Ok(model) = resolved.as_ref() else { continue };
@@ -102,6 +103,7 @@ impl ImageChange<'_> {
             error: None,
             blocked: None,
             by: Some(self.by.to_owned()),
+            request_id: task::request().map(|id| id.to_string()),
             started_at: self.started_at,
             finished_at: Some(Timestamp::now()),
         }

@@ -40,6 +40,9 @@ pub struct Problem {
     pub retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// The request that failed, as in the header `X-Request-Id`; of a job's failure the request that started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// How an update that ran and did not succeed ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -74,6 +77,7 @@ impl From<&Error> for Problem {
             containers: error.containers.clone(),
             retry_after: error.retry_after,
             job: error.job.clone(),
+            request_id: None,
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|_| false),
             services: attempt.map(|Attempt { services, .. }| services.clone()),
@@ -111,6 +115,7 @@ impl Problem {
             containers: error.containers.clone(),
             retry_after: None,
             job: Some(job.id.to_string()),
+            request_id: job.request_id.clone(),
             outcome: attempt.map(|attempt| attempt.outcome),
             updated: attempt.map(|attempt| attempt.updated),
             services: attempt.map(|attempt| attempt.services.clone()),

@@ -13,6 +13,7 @@ mod cli;
 mod connections;
 mod containers;
 mod docker;
+mod following;
 mod jobs;
 mod metrics;
 mod notices;

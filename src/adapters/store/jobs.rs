@@ -18,8 +18,8 @@ use crate::domain::job::{Job, JobId, Kind, Outcome, State, Step};
 use crate::domain::journal::Journal;
 
 /// Everything of a job but the journal, which is large and seldom wanted.
-const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, started_at, finished_at,
-    (SELECT blocked FROM attempts WHERE attempts.job = jobs.id) AS blocked";
+const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, request_id, started_at,
+    finished_at, (SELECT blocked FROM attempts WHERE attempts.job = jobs.id) AS blocked";
 
 /// Which part of the history to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl Store {
         self.call(move |connection| {
             connection.execute(
                 "INSERT INTO jobs (id, kind, target_kind, target, state, step, outcome, result, error, by,
-                                   started_at, finished_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                   request_id, started_at, finished_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 params![
                     job.id.as_str(),
                     word(&job.kind)?,
@@ -58,6 +58,7 @@ impl Store {
                     job.result.as_ref().map(json).transpose()?,
                     job.error.as_ref().map(json).transpose()?,
                     job.by,
+                    job.request_id,
                     job.started_at.to_string(),
                     job.finished_at.map(|at| at.to_string()),
                 ],
@@ -289,6 +290,7 @@ fn columns_of(row: &Row<'_>, id: &str) -> Result<Job, Reason> {
         error: read_json(row, "error")?,
         blocked: row.get("blocked")?,
         by: row.get("by")?,
+        request_id: row.get("request_id")?,
         started_at: row.get::<_, String>("started_at")?.parse()?,
         finished_at: row.get::<_, Option<String>>("finished_at")?.map(|at| at.parse()).transpose()?,
     })

@@ -35,6 +35,7 @@ fn queued(n: u128, app: &str) -> Job {
         error: None,
         blocked: None,
         by: Some("me (192.168.1.2)".into()),
+        request_id: Some("r1".into()),
         started_at: "2025-03-01T10:00:00.123456789Z".parse().unwrap(),
         finished_at: None,
     }

@@ -197,6 +197,7 @@ const STEPS: &[M<'static>] = &[
             SELECT 'local', app, profiles, files, project, config, error, program, resolved_at FROM projects_here;
          DROP TABLE projects_here;",
     ),
+    M::up("ALTER TABLE jobs ADD COLUMN request_id TEXT"),
 ];
 
 /// All migrations, oldest first.

@@ -9,6 +9,7 @@ use super::handle::{Handle, Phase, Ticket};
 use super::running::Running;
 use super::{POLL, lock_of};
 use crate::adapters::lock::JobLock;
+use crate::adapters::task;
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, JobResult, Kind, State};
 use crate::error::{self, Error};
@@ -82,6 +83,7 @@ impl Host {
             error: None,
             blocked: None,
             by: None,
+            request_id: task::request().map(|id| id.to_string()),
             started_at: Timestamp::now(),
             finished_at: None,
         };

@@ -29,6 +29,7 @@ async fn dead_job(world: &World, kind: Kind, step: Option<Step>, journal: Option
         error: None,
         blocked: None,
         by: None,
+        request_id: None,
         started_at: Timestamp::now(),
         finished_at: None,
     };

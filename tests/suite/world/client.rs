@@ -103,6 +103,7 @@ impl Reply {
         let problem = self.json();
         assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{problem}");
         assert!(CODES.iter().any(|(known, _)| *known == code), "`{code}` is not told in views/codes.rs");
+        assert_eq!(problem["request_id"], self.headers["x-request-id"].to_str().unwrap());
         for member in ["type", "title", "detail", "instance"] {
             assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {problem}");
         }

@@ -74,6 +74,7 @@ async fn store() -> (tempfile::TempDir, Store, Attempt) {
         error: None,
         blocked: None,
         by: None,
+        request_id: None,
         started_at: Timestamp::now(),
         finished_at: None,
     };
