@@ -219,6 +219,8 @@ impl From<AppDirError> for Error {
                 Self::new(Kind::Unavailable, "apps_directory_unreadable", error.to_string())
                     .hint("mount or create the directory, let this user read it, or pass another one with --apps")
             }
+            AppDirError::Hangs(_) => Self::new(Kind::Unavailable, "directory_hangs", error.to_string())
+                .hint("look at the disk or the network mount behind it; as soon as it answers, so does Restock"),
         }
     }
 }
@@ -257,6 +259,7 @@ impl From<LockError> for Error {
         let (kind, code) = match error {
             LockError::Busy { .. } => (Kind::Conflict, "busy"),
             LockError::File { .. } => (Kind::Internal, "lock"),
+            LockError::Hangs(_) => (Kind::Unavailable, "directory_hangs"),
         };
         Self::new(kind, code, error.to_string())
     }

@@ -3,9 +3,11 @@
 mod files;
 mod look;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,6 +15,8 @@ use utoipa::ToSchema;
 pub use files::Fingerprint;
 pub use look::{AppsLook, FoundApp};
 
+use super::disk::{Disk, Hangs};
+use super::flights::Flights;
 use crate::domain::app::AppName;
 use crate::domain::host::{AppId, HostName, Subject, Target};
 
@@ -28,6 +32,8 @@ pub enum AppDirError {
     Directory { path: String, reason: String },
     #[error("no such app: {0}")]
     NoSuchApp(String),
+    #[error(transparent)]
+    Hangs(#[from] Hangs),
 }
 
 /// One app's directory.
@@ -39,8 +45,14 @@ pub struct AppDir {
     /// Absolute, and spelled as the apps directory was: Compose resolves relative mounts against it.
     pub path: PathBuf,
     pub compose_file: PathBuf,
+    /// The same directory without links.
+    real: PathBuf,
     /// The store's manifest, or what is wrong with it.
     pub manifest: Option<Result<Manifest, String>>,
+    /// The picture that the manifest names, if it can be shown.
+    pub icon: Option<Icon>,
+    /// How its files are reached.
+    disk: Disk,
 }
 
 /// `manifest.json` of an app store, in the style of furtka.
@@ -78,18 +90,39 @@ pub struct Icon {
     pub media_type: &'static str,
 }
 
+/// How long a look at all apps waits for one of them: a list must not wait for a disk that sleeps.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// The directory that holds the apps. Clones share what was last seen in it.
+///
+/// It may lie on a disk that sleeps or on a network that hangs, and so may each app by itself: every call here has a
+/// deadline, and an app that hangs keeps no other from being seen.
 #[derive(Debug, Clone)]
 pub struct AppsDir {
     host: HostName,
     root: PathBuf,
+    disk: Disk,
     seen: Arc<Mutex<Option<Arc<AppsLook>>>>,
+    /// Looks follow each other: each takes over from the last one.
+    looking: Arc<tokio::sync::Mutex<()>>,
+    /// Looks at single apps that are under way: many who ask for one at once share two of them.
+    finding: Arc<Mutex<BTreeMap<AppName, Finding>>>,
 }
+
+/// Looks at one app, shared by all who ask for it at the same time.
+type Finding = Arc<Flights<Result<Option<AppDir>, Hangs>>>;
 
 impl AppsDir {
     /// The apps of a host. `root` is absolute; it need not exist yet.
     pub fn new(host: HostName, root: PathBuf) -> Self {
-        Self { host, root, seen: Arc::default() }
+        Self {
+            host,
+            root,
+            disk: Disk::default(),
+            seen: Arc::default(),
+            looking: Arc::default(),
+            finding: Arc::default(),
+        }
     }
 
     /// The directory itself.
@@ -98,23 +131,40 @@ impl AppsDir {
     }
 
     /// All apps, by name. What is no app (no Compose file, no valid name, a link that leads out) is not among them.
-    pub fn list(&self) -> Result<Vec<AppDir>, AppDirError> {
-        Ok(self.look()?.apps().map(|found| found.dir.clone()).collect())
+    /// One that hangs is among them.
+    ///
+    /// # Errors
+    /// The directory itself cannot be read, or hangs.
+    pub async fn list(&self) -> Result<Vec<AppDir>, AppDirError> {
+        Ok(self.look().await?.apps().map(|found| found.dir.clone()).collect())
     }
 
     /// All apps with the state of their files, as they are now: only what has changed since the last look is read.
-    pub fn look(&self) -> Result<Arc<AppsLook>, AppDirError> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let look = Arc::new(AppsLook::at(self, seen.as_deref())?);
-        *seen = Some(look.clone());
+    ///
+    /// # Errors
+    /// As [`AppsDir::list`].
+    pub async fn look(&self) -> Result<Arc<AppsLook>, AppDirError> {
+        let _looking = self.looking.lock().await;
+        let look = Arc::new(AppsLook::at(self, self.last_look()).await?);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.clone());
         Ok(look)
     }
 
+    fn last_look(&self) -> Option<Arc<AppsLook>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The state of an app's files now.
-    pub fn fingerprint(&self, app: &AppDir) -> Arc<Fingerprint> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let known = seen.and_then(|seen| seen.files_of(app));
-        known.unwrap_or_else(|| Arc::new(Fingerprint::of(&app.path)))
+    ///
+    /// # Errors
+    /// The app's directory hangs.
+    pub async fn fingerprint(&self, app: &AppDir) -> Result<Arc<Fingerprint>, AppDirError> {
+        let (seen, own) = (self.last_look(), app.clone());
+        let now = move || {
+            let known = seen.and_then(|seen| seen.files_of(&own));
+            known.unwrap_or_else(|| Arc::new(Fingerprint::of(&own.path)))
+        };
+        Ok(self.disk.run(&app.path, now).await?)
     }
 
     /// The names that an app could have, of everything in the directory.
@@ -131,32 +181,72 @@ impl AppsDir {
     ///
     /// # Errors
     /// [`AppDirError::NoSuchApp`] for every text that is no app's name and every name without an app; while the
-    /// directory itself cannot be read, nobody can tell which apps there are.
-    pub fn find(&self, name: &str) -> Result<AppDir, AppDirError> {
+    /// directory itself cannot be read or hangs, nobody can tell which apps there are.
+    pub async fn find(&self, name: &str) -> Result<AppDir, AppDirError> {
         let none = || AppDirError::NoSuchApp(name.chars().take(80).collect());
         let parsed = name.parse::<AppName>().map_err(|_| none())?;
-        match self.open(parsed) {
+        let finding = self.lock_finding().entry(parsed.clone()).or_default().clone();
+        let (apps, path, own) = (self.clone(), self.root.join(parsed.as_str()), parsed.clone());
+        let found = finding.run(Duration::ZERO, || self.disk.run(&path, move || apps.open(own))).await;
+        drop(finding);
+        // Whoever is the last takes it away.
+        self.lock_finding().retain(|_, finding| Arc::strong_count(finding) > 1);
+        match found? {
             Some(app) => Ok(app),
-            None => Err(self.check().err().unwrap_or_else(none)),
+            None => Err(self.check().await.err().unwrap_or_else(none)),
         }
     }
 
+    fn lock_finding(&self) -> MutexGuard<'_, BTreeMap<AppName, Finding>> {
+        self.finding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Proves that the directory can be read.
-    pub fn check(&self) -> Result<(), AppDirError> {
-        self.names().map(drop)
+    ///
+    /// # Errors
+    /// It cannot, or hangs.
+    pub async fn check(&self) -> Result<(), AppDirError> {
+        let apps = self.clone();
+        self.disk.run(&self.root, move || apps.names()).await?.map(drop)
     }
 
     fn open(&self, name: AppName) -> Option<AppDir> {
         let path = self.root.join(name.as_str());
-        let inside = path.canonicalize().ok()?.starts_with(self.root.canonicalize().ok()?);
-        if !inside || !path.is_dir() {
+        let real = path.canonicalize().ok()?;
+        if !real.starts_with(self.root.canonicalize().ok()?) || !path.is_dir() {
             return None;
         }
         // `symlink_metadata`: a Compose file that is a dangling link is a broken app, not no app.
         let compose_file =
             COMPOSE_FILES.iter().map(|file| path.join(file)).find(|file| file.symlink_metadata().is_ok())?;
         let manifest = read_manifest(&path.join("manifest.json"));
-        Some(AppDir { host: self.host.clone(), name, path, compose_file, manifest })
+        let icon = icon(&real, manifest.as_ref());
+        Some(AppDir {
+            host: self.host.clone(),
+            name,
+            path,
+            compose_file,
+            real,
+            manifest,
+            icon,
+            disk: self.disk.clone(),
+        })
+    }
+
+    /// An app of which nothing can be seen.
+    fn unseen(&self, name: AppName) -> AppDir {
+        let path = self.root.join(name.as_str());
+        let compose_file = path.join(COMPOSE_FILES[0]);
+        AppDir {
+            host: self.host.clone(),
+            name,
+            real: path.clone(),
+            path,
+            compose_file,
+            manifest: None,
+            icon: None,
+            disk: self.disk.clone(),
+        }
     }
 }
 
@@ -171,18 +261,32 @@ impl AppDir {
         AppId { host: self.host.clone(), name: self.name.clone() }
     }
 
-    /// The picture that the manifest names: a file of a known type in the app's own directory, where links count as what
-    /// they lead to. `None` for anything else.
-    pub fn icon(&self) -> Option<Icon> {
-        let named = self.manifest.as_ref()?.as_ref().ok()?.icon.as_ref()?;
-        let path = self.path.join(named).canonicalize().ok()?;
-        let file = path.metadata().ok()?;
-        if !path.starts_with(self.path.canonicalize().ok()?) || !file.is_file() || file.len() > LARGEST_PICTURE {
-            return None;
+    /// Whether there is a Compose file: a link may lead to none.
+    ///
+    /// # Errors
+    /// The directory hangs.
+    pub async fn has_compose_file(&self) -> Result<bool, AppDirError> {
+        let file = self.compose_file.clone();
+        Ok(self.disk.run(&self.path, move || file.is_file()).await?)
+    }
+
+    /// The bytes of a picture of this app.
+    ///
+    /// # Errors
+    /// The directory hangs; the inner result says why the file cannot be read.
+    pub async fn read(&self, icon: &Icon) -> Result<io::Result<Vec<u8>>, AppDirError> {
+        let path = icon.path.clone();
+        Ok(self.disk.run(&self.path, move || std::fs::read(path)).await?)
+    }
+
+    /// Whether `dir` is this app's directory by another name. One that hangs is not.
+    pub async fn is_at(&self, dir: &Path) -> bool {
+        if dir == self.path {
+            return true;
         }
-        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-        let (_, media_type) = PICTURES.into_iter().find(|(known, _)| *known == ending)?;
-        Some(Icon { path, media_type })
+        let other = dir.to_owned();
+        let found = self.disk.run(dir, move || other.canonicalize()).await;
+        found.is_ok_and(|found| found.is_ok_and(|found| found == self.real))
     }
 
     /// The names of the external volumes that the manifest asks for, or what is wrong with the manifest.
@@ -206,24 +310,46 @@ impl AppDir {
 
     /// The values of the app's own variables, which no message may show: those of `.env` and other `*.env` files, and
     /// those of its `env_file`s, and those under `environment` of its Compose files. Best effort: what cannot be read has no values.
-    pub fn secret_values(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut values = Vec::new();
-        for file in entries {
-            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let Some(text) = read_small(&file) else { continue };
-            if name.ends_with(".env") || name.starts_with(".env") {
-                values.extend(env_values(&text));
-            } else if (name.ends_with(".yaml") || name.ends_with(".yml"))
-                && let Ok(document) = serde_yaml::from_str::<serde_yaml::Value>(&text)
-            {
-                collect_environment(&document, false, &mut values);
-                let files = env_files(&document).into_iter().filter_map(|file| read_small(&self.path.join(file)));
-                files.for_each(|text| values.extend(env_values(&text)));
-            }
-        }
-        values
+    ///
+    /// # Errors
+    /// The directory hangs: then nobody can tell what is secret.
+    pub async fn secret_values(&self) -> Result<Vec<String>, AppDirError> {
+        let path = self.path.clone();
+        Ok(self.disk.run(&self.path, move || secret_values(&path)).await?)
     }
+}
+
+/// The picture that a manifest names: a file of a known type in the app's own directory `real`, where links count as what
+/// they lead to. `None` for anything else.
+fn icon(real: &Path, manifest: Option<&Result<Manifest, String>>) -> Option<Icon> {
+    let named = manifest?.as_ref().ok()?.icon.as_ref()?;
+    let path = real.join(named).canonicalize().ok()?;
+    let file = path.metadata().ok()?;
+    if !path.starts_with(real) || !file.is_file() || file.len() > LARGEST_PICTURE {
+        return None;
+    }
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    let (_, media_type) = PICTURES.into_iter().find(|(known, _)| *known == ending)?;
+    Some(Icon { path, media_type })
+}
+
+fn secret_values(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut values = Vec::new();
+    for file in entries {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(text) = read_small(&file) else { continue };
+        if name.ends_with(".env") || name.starts_with(".env") {
+            values.extend(env_values(&text));
+        } else if (name.ends_with(".yaml") || name.ends_with(".yml"))
+            && let Ok(document) = serde_yaml::from_str::<serde_yaml::Value>(&text)
+        {
+            collect_environment(&document, false, &mut values);
+            let files = env_files(&document).into_iter().filter_map(|file| read_small(&dir.join(file)));
+            files.for_each(|text| values.extend(env_values(&text)));
+        }
+    }
+    values
 }
 
 fn read_small(path: &Path) -> Option<String> {
@@ -335,72 +461,72 @@ mod tests {
         }
     }
 
-    #[test]
-    fn directories_with_a_compose_file_are_apps() {
+    #[tokio::test]
+    async fn directories_with_a_compose_file_are_apps() {
         let (_dir, apps) =
             apps(&[("b/compose.yml", ""), ("a/docker-compose.yaml", ""), ("none/readme", ""), (".x/compose.yaml", "")]);
-        let names: Vec<_> = apps.list().unwrap().into_iter().map(|app| app.name.to_string()).collect();
+        let names: Vec<_> = apps.list().await.unwrap().into_iter().map(|app| app.name.to_string()).collect();
         assert_eq!(names, ["a", "b"]);
     }
 
-    #[test]
-    fn the_first_of_the_four_names_wins() {
+    #[tokio::test]
+    async fn the_first_of_the_four_names_wins() {
         let (_dir, apps) = apps(&[("a/docker-compose.yml", ""), ("a/compose.yml", "")]);
-        assert!(apps.find("a").unwrap().compose_file.ends_with("compose.yml"));
+        assert!(apps.find("a").await.unwrap().compose_file.ends_with("compose.yml"));
     }
 
-    #[test]
-    fn links_that_lead_out_are_no_apps_and_links_inside_are() {
+    #[tokio::test]
+    async fn links_that_lead_out_are_no_apps_and_links_inside_are() {
         let (dir, apps) = apps(&[("a/compose.yaml", ""), ("../outside/compose.yaml", "")]);
         let root = dir.path().join("apps");
         std::os::unix::fs::symlink(dir.path().join("outside"), root.join("out")).unwrap();
         std::os::unix::fs::symlink(root.join("a"), root.join("in")).unwrap();
-        assert!(apps.find("out").is_err());
-        assert!(apps.find("in").is_ok());
+        assert!(apps.find("out").await.is_err());
+        assert!(apps.find("in").await.is_ok());
         for name in ["..", ".", "", "a/../a", "%2e%2e"] {
-            assert!(apps.find(name).is_err(), "{name}");
+            assert!(apps.find(name).await.is_err(), "{name}");
         }
     }
 
-    #[test]
-    fn an_unreadable_directory_is_no_proof_that_an_app_is_gone() {
+    #[tokio::test]
+    async fn an_unreadable_directory_is_no_proof_that_an_app_is_gone() {
         let (dir, apps) = apps(&[("a/compose.yaml", "")]);
         fs::rename(dir.path().join("apps"), dir.path().join("unmounted")).unwrap();
-        assert!(matches!(apps.find("a"), Err(AppDirError::Directory { .. })));
-        assert!(matches!(apps.find("../a"), Err(AppDirError::NoSuchApp(_))));
-        assert!(apps.list().is_err() && apps.check().is_err());
+        assert!(matches!(apps.find("a").await, Err(AppDirError::Directory { .. })));
+        assert!(matches!(apps.find("../a").await, Err(AppDirError::NoSuchApp(_))));
+        assert!(apps.list().await.is_err() && apps.check().await.is_err());
         fs::rename(dir.path().join("unmounted"), dir.path().join("apps")).unwrap();
-        assert!(apps.find("a").is_ok() && apps.list().is_ok());
-        assert!(matches!(apps.find("b"), Err(AppDirError::NoSuchApp(_))));
+        assert!(apps.find("a").await.is_ok() && apps.list().await.is_ok());
+        assert!(matches!(apps.find("b").await, Err(AppDirError::NoSuchApp(_))));
     }
 
-    #[test]
-    fn a_look_sees_every_change_and_is_the_same_without_one() {
+    #[tokio::test]
+    async fn a_look_sees_every_change_and_is_the_same_without_one() {
         let (dir, apps) = apps(&[("a/compose.yaml", "x"), ("b/readme", "")]);
         let root = dir.path().join("apps");
-        let mut version = apps.look().unwrap().version;
-        let mut changed = |what: &str, is_seen: bool| {
-            let look = apps.look().unwrap();
+        let mut version = apps.look().await.unwrap().version;
+        let mut changed = async |what: &str, is_seen: bool| {
+            let look = apps.look().await.unwrap();
             assert_eq!(look.version != version, is_seen, "{what}");
             version = look.version;
             look.apps().count()
         };
-        assert_eq!(changed("nothing", false), 1);
+        assert_eq!(changed("nothing", false).await, 1);
         // Most often in the same tick of the clock.
         fs::write(root.join("a/compose.yaml"), "xx").unwrap();
-        changed("an edit", true);
+        changed("an edit", true).await;
         fs::write(root.join("b/compose.yaml"), "").unwrap();
-        assert_eq!(changed("a new app", true), 2);
+        assert_eq!(changed("a new app", true).await, 2);
         fs::write(root.join("b/data"), "").unwrap();
-        assert_eq!(changed("what is no file of the project", false), 2);
+        assert_eq!(changed("what is no file of the project", false).await, 2);
         fs::write(root.join("a/manifest.json"), "{}").unwrap();
-        changed("a manifest", true);
+        changed("a manifest", true).await;
         fs::remove_dir_all(root.join("a")).unwrap();
-        assert_eq!(changed("an app that went", true), 1);
+        assert_eq!(changed("an app that went", true).await, 1);
     }
 
-    #[test]
-    fn a_manifest_names_its_volumes_and_a_wrong_one_says_so() {
+    #[tokio::test]
+    async fn a_manifest_names_its_volumes_and_a_wrong_one_says_so() {
         let (_dir, apps) = apps(&[
             ("a/compose.yaml", ""),
             ("a/manifest.json", r#"{"name": "a", "volumes": ["data"], "ports": [8080]}"#),
@@ -409,13 +535,13 @@ mod tests {
             ("c/compose.yaml", ""),
             ("c/manifest.json", r#"{"volumes": ["../x"]}"#),
         ]);
-        assert_eq!(apps.find("a").unwrap().manifest_volumes().unwrap(), ["furtka_a_data"]);
-        assert!(apps.find("b").unwrap().manifest_volumes().unwrap_err().contains("manifest.json is invalid"));
-        assert!(apps.find("c").unwrap().manifest_volumes().is_err());
+        assert_eq!(apps.find("a").await.unwrap().manifest_volumes().unwrap(), ["furtka_a_data"]);
+        assert!(apps.find("b").await.unwrap().manifest_volumes().unwrap_err().contains("manifest.json is invalid"));
+        assert!(apps.find("c").await.unwrap().manifest_volumes().is_err());
     }
 
-    #[test]
-    fn an_icon_is_a_picture_in_the_apps_own_directory() {
+    #[tokio::test]
+    async fn an_icon_is_a_picture_in_the_apps_own_directory() {
         let (dir, apps) = apps(&[("a/compose.yaml", ""), ("b/secret.png", ""), ("a/img/i.SVG", "<svg/>")]);
         let a = dir.path().join("apps/a");
         fs::write(a.join("notes.txt"), "").unwrap();
@@ -424,20 +550,20 @@ mod tests {
         std::os::unix::fs::symlink("../b/secret.png", a.join("out.png")).unwrap();
         std::os::unix::fs::symlink("notes.txt", a.join("notes.png")).unwrap();
         std::os::unix::fs::symlink("img/i.SVG", a.join("in.png")).unwrap();
-        let icon = |named: &str| {
+        let icon = async |named: &str| {
             fs::write(a.join("manifest.json"), serde_json::json!({ "icon": named }).to_string()).unwrap();
-            apps.find("a").unwrap().icon().map(|icon| icon.media_type)
+            apps.find("a").await.unwrap().icon.map(|icon| icon.media_type)
         };
-        assert_eq!((icon("img/i.SVG"), icon("in.png")), (Some("image/svg+xml"), Some("image/svg+xml")));
+        assert_eq!((icon("img/i.SVG").await, icon("in.png").await), (Some("image/svg+xml"), Some("image/svg+xml")));
         let other = dir.path().join("apps/b/secret.png");
         let refused = ["../b/secret.png", other.to_str().unwrap(), "out.png", "notes.png", "notes.txt", "large.png"];
         for named in refused.into_iter().chain(["directory.png", "gone.png", "", ".", "https://example.test/i.png"]) {
-            assert_eq!(icon(named), None, "{named}");
+            assert_eq!(icon(named).await, None, "{named}");
         }
     }
 
-    #[test]
-    fn values_of_variables_are_known_so_that_no_message_shows_them() {
+    #[tokio::test]
+    async fn values_of_variables_are_known_so_that_no_message_shows_them() {
         let (_dir, apps) = apps(&[
             (
                 "a/compose.yaml",
@@ -451,7 +577,7 @@ mod tests {
             ("a/secrets.txt", "export A=one-of-a-list"),
             ("a/more.txt", "B=the-only-one"),
         ]);
-        let values = apps.find("a").unwrap().secret_values();
+        let values = apps.find("a").await.unwrap().secret_values().await.unwrap();
         for value in ["hunter2", "swordfish", "abc def", "s3cret", "MIIE+abc/part=", "one-of-a-list", "the-only-one"] {
             assert!(values.iter().any(|known| known == value), "{value}");
         }

@@ -17,6 +17,8 @@ use futures_util::StreamExt;
 use tokio_process_stream::{Item, ProcessChunkStream};
 use tokio_util::sync::CancellationToken;
 
+use super::task;
+
 /// How long a child that was asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long output may go on after the child itself has ended, when a grandchild still holds the pipe.
@@ -146,7 +148,14 @@ impl Command {
         mut on_stdout: Option<impl FnMut(&str)>,
     ) -> Result<Output, CommandError> {
         let command = self.display();
-        let (child, mut said) = self.spawn()?;
+        // The child has to reach its directory and its program before it has started; they may lie where nothing answers.
+        let program = self.program.display().to_string();
+        let started = task::blocking("starting a child", move || self.spawn());
+        let (child, mut said) = match tokio::time::timeout(deadline, started).await {
+            Ok(Ok(started)) => started?,
+            Ok(Err(broke_off)) => return Err(CommandError::Spawn { program, reason: io::Error::other(broke_off) }),
+            Err(_) => return Err(CommandError::Timeout { command, after: deadline, stderr: String::new() }),
+        };
         let mut stream = ProcessChunkStream::from(child);
         let group = stream.child().and_then(tokio::process::Child::id);
         let mut stdout = Vec::new();

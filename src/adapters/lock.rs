@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::disk::{Disk, Hangs};
 use crate::domain::host::{HostName, Target};
 use crate::domain::image::ImageReference;
 
@@ -30,12 +31,15 @@ pub enum LockError {
     File { path: PathBuf, reason: io::Error },
     #[error("another update has been using the image {reference} for {} s. Try again when it is done", after.as_secs())]
     Busy { reference: String, after: Duration },
+    #[error(transparent)]
+    Hangs(#[from] Hangs),
 }
 
 /// The locks of one data directory.
 #[derive(Debug, Clone)]
 pub struct Locks {
     dir: PathBuf,
+    disk: Disk,
 }
 
 /// An app, a container or a group is worked on.
@@ -59,22 +63,22 @@ pub struct ImageLocks {
 impl Locks {
     /// The locks in `locks/` of `data_dir`. Nothing is created before the first lock is taken.
     pub fn new(data_dir: &Path) -> Self {
-        Self { dir: data_dir.join("locks") }
+        Self { dir: data_dir.join("locks"), disk: Disk::default() }
     }
 
     /// Takes the lock of an app, a container or a group; `None` when somebody has it.
-    pub fn try_target(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
-        Ok(self.try_file(&target_file(target), File::try_lock)?.map(JobLock))
+    pub async fn try_target(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
+        Ok(self.try_away(target_file(target), File::try_lock).await?.map(JobLock))
     }
 
     /// The same for a job that only looks: beside one that changes the target, and one at a time.
-    pub fn try_look(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
-        Ok(self.try_file(&format!("look-{}", target_file(target)), File::try_lock)?.map(JobLock))
+    pub async fn try_look(&self, target: &Target) -> Result<Option<JobLock>, LockError> {
+        Ok(self.try_away(format!("look-{}", target_file(target)), File::try_lock).await?.map(JobLock))
     }
 
     /// Becomes the one process that serves this data directory; `None` while another one is.
-    pub fn try_serve(&self) -> Result<Option<ServeLock>, LockError> {
-        Ok(self.try_file("serve.lock", File::try_lock)?.map(ServeLock))
+    pub async fn try_serve(&self) -> Result<Option<ServeLock>, LockError> {
+        Ok(self.try_away("serve.lock".to_owned(), File::try_lock).await?.map(ServeLock))
     }
 
     /// Takes the locks of all `references` on a host, and waits at most `deadline` for those that are taken.
@@ -116,7 +120,7 @@ impl Locks {
         let mut taken = ImageLocks { host: host.clone(), held: BTreeMap::new() };
         for (name, reference) in wanted {
             let file = loop {
-                if let Some(file) = self.try_file(&name, lock)? {
+                if let Some(file) = self.try_away(name.clone(), lock).await? {
                     break file;
                 }
                 let left = end.saturating_duration_since(Instant::now());
@@ -128,6 +132,16 @@ impl Locks {
             taken.held.insert(name, file);
         }
         Ok(taken)
+    }
+
+    /// Off the worker, and with a deadline. A lock that comes too late ends at once: nobody has it.
+    async fn try_away(
+        &self,
+        name: String,
+        lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Option<File>, LockError> {
+        let locks = self.clone();
+        self.disk.run(&self.dir, move || locks.try_file(&name, lock)).await?
     }
 
     fn try_file(&self, name: &str, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Option<File>, LockError> {
@@ -219,80 +233,84 @@ mod tests {
         let _here = locks.images(&HostName::local(), &images, Duration::ZERO).await.unwrap();
         let there = locks.images(&"nas".parse().unwrap(), &images, Duration::ZERO).await.unwrap();
         assert!(there.covers(&images));
-        let _web = locks.try_target(&app("web")).unwrap().unwrap();
+        let _web = locks.try_target(&app("web")).await.unwrap().unwrap();
         let web_there = Target::new(&"nas".parse().unwrap(), Subject::App("web".into()));
-        assert!(locks.try_target(&web_there).unwrap().is_some());
+        assert!(locks.try_target(&web_there).await.unwrap().is_some());
     }
 
     fn app(name: &str) -> Target {
         Target::local(Subject::App(name.to_owned()))
     }
 
-    #[test]
-    fn who_only_looks_keeps_nobody_waiting_who_changes_something() {
+    #[tokio::test]
+    async fn who_only_looks_keeps_nobody_waiting_who_changes_something() {
         let (_dir, locks) = locks();
-        let looking = locks.try_look(&app("web")).unwrap();
-        assert!(looking.is_some() && locks.try_look(&app("web")).unwrap().is_none());
-        assert!(locks.try_target(&app("web")).unwrap().is_some());
+        let looking = locks.try_look(&app("web")).await.unwrap();
+        assert!(looking.is_some() && locks.try_look(&app("web")).await.unwrap().is_none());
+        assert!(locks.try_target(&app("web")).await.unwrap().is_some());
     }
 
     fn set(references: &[&str]) -> BTreeSet<String> {
         references.iter().map(|reference| (*reference).to_owned()).collect()
     }
 
-    #[test]
-    fn an_app_is_locked_once_until_the_lock_is_released() {
+    #[tokio::test]
+    async fn an_app_is_locked_once_until_the_lock_is_released() {
         let (_dir, locks) = locks();
-        let web = locks.try_target(&app("web")).unwrap().unwrap();
-        assert!(locks.try_target(&app("web")).unwrap().is_none());
-        assert!(locks.try_target(&app("db")).unwrap().is_some());
+        let web = locks.try_target(&app("web")).await.unwrap().unwrap();
+        assert!(locks.try_target(&app("web")).await.unwrap().is_none());
+        assert!(locks.try_target(&app("db")).await.unwrap().is_some());
         web.release();
-        assert!(locks.try_target(&app("web")).unwrap().is_some());
+        assert!(locks.try_target(&app("web")).await.unwrap().is_some());
     }
 
     /// Tests run side by side, and each child that one of them starts has all open files for a moment.
-    fn is_soon_free(locks: &Locks, app: &Target) -> bool {
+    async fn is_soon_free(locks: &Locks, app: &Target) -> bool {
         let end = Instant::now() + Duration::from_secs(10);
-        while locks.try_target(app).unwrap().is_none() {
+        while locks.try_target(app).await.unwrap().is_none() {
             if Instant::now() > end {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         true
     }
 
-    #[test]
-    fn names_as_long_as_they_may_be_are_locked_apart() {
+    #[tokio::test]
+    async fn names_as_long_as_they_may_be_are_locked_apart() {
         let (_dir, locks) = locks();
         let (a, b) = (app(&"a".repeat(255)), app(&format!("{}b", "a".repeat(254))));
-        let held = locks.try_target(&a).unwrap();
-        assert!(held.is_some() && locks.try_target(&a).unwrap().is_none() && locks.try_target(&b).unwrap().is_some());
+        let held = locks.try_target(&a).await.unwrap();
+        assert!(
+            held.is_some()
+                && locks.try_target(&a).await.unwrap().is_none()
+                && locks.try_target(&b).await.unwrap().is_some()
+        );
     }
 
-    #[test]
+    #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "a test of what any child does with the handle")]
-    fn a_child_keeps_the_lock_that_it_got_as_standard_input() {
+    async fn a_child_keeps_the_lock_that_it_got_as_standard_input() {
         let (_dir, locks) = locks();
-        let lock = locks.try_target(&app("web")).unwrap().unwrap();
+        let lock = locks.try_target(&app("web")).await.unwrap().unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").stdin(lock.as_stdin().unwrap()).spawn().unwrap();
         drop(lock);
-        assert!(locks.try_target(&app("web")).unwrap().is_none());
+        assert!(locks.try_target(&app("web")).await.unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(is_soon_free(&locks, &app("web")));
+        assert!(is_soon_free(&locks, &app("web")).await);
     }
 
-    #[test]
+    #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "a test of what any child does with the handle")]
-    fn a_child_reads_the_end_of_the_file_and_no_other_child_has_the_lock() {
+    async fn a_child_reads_the_end_of_the_file_and_no_other_child_has_the_lock() {
         let (_dir, locks) = locks();
-        let lock = locks.try_target(&app("web")).unwrap().unwrap();
+        let lock = locks.try_target(&app("web")).await.unwrap().unwrap();
         let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let read = std::process::Command::new("cat").stdin(lock.as_stdin().unwrap()).output().unwrap();
         assert_eq!(read.stdout, b"");
         drop(lock);
-        assert!(is_soon_free(&locks, &app("web")));
+        assert!(is_soon_free(&locks, &app("web")).await);
         other.kill().unwrap();
         other.wait().unwrap();
     }
@@ -346,10 +364,10 @@ mod tests {
         locks.images(&HostName::local(), &set(&["a", "c"]), Duration::ZERO).await.unwrap();
     }
 
-    #[test]
-    fn a_directory_that_cannot_be_written_is_named() {
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_written_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Locks::new(file.path()).try_target(&app("web")).unwrap_err().to_string();
+        let error = Locks::new(file.path()).try_target(&app("web")).await.unwrap_err().to_string();
         assert!(error.contains("app-web.lock"), "{error}");
     }
 }

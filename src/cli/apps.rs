@@ -81,9 +81,9 @@ fn services(app: &AppView) -> String {
 }
 
 /// The apps that are named, each once, or all.
-pub fn names(restock: &Restock, named: &[String]) -> Result<Vec<String>, Error> {
+pub async fn names(restock: &Restock, named: &[String]) -> Result<Vec<String>, Error> {
     if named.is_empty() {
-        return Ok(restock.local()?.apps.list()?.into_iter().map(|app| app.name.to_string()).collect());
+        return Ok(restock.local()?.apps.list().await?.into_iter().map(|app| app.name.to_string()).collect());
     }
     let mut seen = BTreeSet::new();
     Ok(named.iter().filter(|name| seen.insert(name.as_str())).cloned().collect())

@@ -24,7 +24,7 @@ type Checked = (String, Result<AppStatus, Error>);
 
 /// Asks the registries about apps; changes nothing.
 pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> ExitCode {
-    let names = match names(restock, &args.names) {
+    let names = match names(restock, &args.names).await {
         Ok(names) => names,
         Err(error) => return failed(&error, as_json),
     };

@@ -30,7 +30,7 @@ pub async fn history(restock: &Arc<Restock>, args: &HistoryArgs, as_json: bool) 
         return ExitCode::SUCCESS;
     }
     if let (Some(app), true) = (&args.app, jobs.is_empty())
-        && let Err(error) = restock.find_app(app)
+        && let Err(error) = restock.find_app(app).await
     {
         return failed(&error, as_json);
     }

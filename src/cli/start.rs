@@ -43,7 +43,7 @@ pub fn log(settings: &Settings, quiet: bool) {
 
 /// Opens the database and puts the parts together. Neither Docker nor a registry is contacted.
 pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
-    let store = Store::open(&settings.data)?;
+    let store = Store::open_away(&settings.data).await?;
     let mut options = RegistryOptions::new(settings.docker_config());
     options.helper_path = Some(settings.search_path().to_owned());
     options.helper_environment = settings.child_environment().clone();

@@ -25,7 +25,7 @@ type Done = (String, Result<Job, Error>);
 
 /// Updates apps, several at once; one that fails stops nobody.
 pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) -> ExitCode {
-    let apps = match names(restock, &args.names) {
+    let apps = match names(restock, &args.names).await {
         Ok(apps) => apps,
         Err(error) => return failed(&error, as_json),
     };

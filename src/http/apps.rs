@@ -189,7 +189,9 @@ pub async fn update_all(
     let restock = http.restock.clone();
     let names = match which {
         Some(which) => which.apps,
-        None => http.local()?.apps.list().map_err(Error::from)?.into_iter().map(|app| app.name.to_string()).collect(),
+        None => {
+            http.local()?.apps.list().await.map_err(Error::from)?.into_iter().map(|app| app.name.to_string()).collect()
+        }
     };
     let asynchronous = Reply::of(&headers) == Reply::Async;
     let concurrency = restock.service.limits.concurrency.max(1);

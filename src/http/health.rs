@@ -9,9 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::auth::is_known;
 use super::problem::Failure;
 use super::router::Http;
-use crate::adapters::task;
-use crate::error::Error;
-use crate::usecases::flights::Flights;
+use crate::adapters::flights::Flights;
 use crate::usecases::{Host, Service};
 use crate::views::{Check, Checks, Readiness};
 
@@ -54,18 +52,13 @@ pub async fn ready(State(http): State<Http>, headers: HeaderMap) -> Result<Respo
 impl Found {
     async fn checks(&self, host: &Host) -> Checks {
         let look = || async {
-            let apps = host.apps.clone();
-            let apps = task::blocking("apps", move || apps.check().map_err(Error::from));
             let (engine, compose, database, apps) =
-                tokio::join!(host.engine.info(), host.compose(), self.database(&host.service), apps);
+                tokio::join!(host.engine.info(), host.compose(), self.database(&host.service), host.apps.check());
             Checks {
                 engine: verdict(engine, |info| (Some(info.version), Some(info.api_version))),
                 compose: verdict(compose, |found| (Some(found.version().to_string()), None)),
                 database,
-                apps: match apps {
-                    Ok(apps) => verdict(apps, |()| (None, None)),
-                    Err(panic) => verdict(Err::<(), _>(panic), |()| (None, None)),
-                },
+                apps: verdict(apps, |()| (None, None)),
             }
         };
         self.checks.run(Duration::ZERO, look).await

@@ -27,7 +27,7 @@ pub async fn of_app(
     Named { host, name }: Named,
     Query(keys): Query<HistoryKeys>,
 ) -> Result<Response, Failure> {
-    let found = host.apps.find(&name);
+    let found = host.apps.find(&name).await;
     let name = host.name.qualify(&name);
     if let Err(error) = found {
         let past = HistoryFilter { app: Some(name.clone()), limit: 1, ..HistoryFilter::default() };

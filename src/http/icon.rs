@@ -19,13 +19,13 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; fr
             (String = "image/png"), (String = "image/svg+xml"), (String = "image/webp"), (String = "image/jpeg"))),
         NotFound, Unavailable))]
 pub async fn icon(Named { host, name }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
-    let app = host.apps.find(&name).map_err(Error::from)?;
-    let icon = app.icon().ok_or_else(|| {
+    let app = host.apps.find(&name).await.map_err(Error::from)?;
+    let icon = app.icon.as_ref().ok_or_else(|| {
         Error::new(Kind::NotFound, "no_icon", format!("{} has no icon", app.name))
             .hint("`icon` of its manifest.json names a png, svg, webp or jpg of at most 1 MiB in the app's directory")
             .app(app.name.as_str())
     })?;
-    let bytes = tokio::fs::read(&icon.path).await.map_err(|error| {
+    let bytes = app.read(icon).await.map_err(Error::from)?.map_err(|error| {
         Error::new(Kind::NotFound, "no_icon", format!("the icon of {} cannot be read: {error}", app.name))
             .app(app.name.as_str())
     })?;

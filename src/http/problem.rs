@@ -131,7 +131,7 @@ pub async fn unknown_route(request: Request) -> Failure {
 
 /// The same for a path.
 pub fn nothing_at(path: &str) -> Failure {
-    let path: String = path.chars().take(200).collect();
+    let path: String = shown(path).chars().take(200).collect();
     Error::new(Kind::NotFound, "no_such_route", format!("there is nothing at {path}")).into()
 }
 

@@ -134,7 +134,7 @@ impl Host {
 
     /// Starts a dry run of an app's update: what it would change, without a pull.
     pub async fn start_dry_run(self: &Arc<Self>, name: &str, services: BTreeSet<String>) -> Result<Ticket, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         let name = app.name.to_string();
         self.start_job(
             Kind::Check,

@@ -230,9 +230,9 @@ impl Restock {
     ///
     /// # Errors
     /// No such host or app, or the directory cannot be read.
-    pub fn find_app(&self, text: &str) -> Result<AppDir, Error> {
+    pub async fn find_app(&self, text: &str) -> Result<AppDir, Error> {
         let (host, name) = self.named(text)?;
-        Ok(host.apps.find(name)?)
+        Ok(host.apps.find(name).await?)
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn fetch(
         (model, Some(pulled))
     };
     let containers = containers_of(&model.project, everything);
-    check_directory(app, &containers)?;
+    check_directory(app, &containers).await?;
     check_containers(host, app, &containers)?;
     let visible: BTreeSet<_> = model.project.services.keys().cloned().collect();
     let (call, model) = with_what_runs(compose, app, call, model, &containers).await?;
@@ -86,7 +86,7 @@ pub(super) async fn fetch(
     if known != references {
         host.service.store.remember_references(&app.id(), &references).await?;
     }
-    let redactor = redactor(app, &model);
+    let redactor = redactor(app, &model).await?;
     let failed = |failure: PullFailure| failure.error(&model.project, &redactor).app(&app.name);
     let more = match (pulled, &options.prepared) {
         (Some(pulled), _) => pulled.map(|()| hidden).map_err(failed)?,
@@ -108,7 +108,7 @@ async fn digests_of(
     app: &AppDir,
     everything: &[Container],
 ) -> Result<BTreeMap<String, Vec<String>>, Error> {
-    let own = of_directory(app, everything);
+    let own = of_directory(app, everything).await;
     let ids: BTreeSet<_> = own.iter().map(|container| container.image_id.to_string()).collect();
     let images = running.host.engine.images(ids).await?;
     Ok(images.into_iter().filter_map(|(id, image)| Some((id, image?.repo_digests))).collect())
@@ -123,7 +123,7 @@ async fn resolve_and_pull(
     services: &[ServiceName],
 ) -> Result<(Model, Result<(), PullFailure>), Error> {
     let stop_pull = running.handle.cancelled().child_token();
-    let files = Redactor::new(app.secret_values(), &[app.name.as_str()]);
+    let files = Redactor::new(app.secret_values().await?, &[app.name.as_str()]);
     let resolving = async {
         let model = config(compose, app, call).await;
         if model.is_err() {

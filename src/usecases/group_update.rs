@@ -49,7 +49,10 @@ impl Host {
     /// What the update of a container is doing; `None` when none runs and the last one did not fail.
     pub async fn progress(&self, text: &str) -> Result<Option<LayerProgress>, Error> {
         let (container, snapshot) = self.container(text).await?;
-        let app = container.compose.as_ref().and_then(|_| self.app_of(&container).ok());
+        let app = match container.compose {
+            Some(_) => self.app_of(&container).await.ok(),
+            None => None,
+        };
         let own = self.target(app.map_or_else(|| Subject::Container(container.name.clone()), Subject::App));
         // A group's standalone members are pulled for by the group's own job, before theirs begin.
         let reference = snapshot.references[&container.id].parse::<ImageReference>();
@@ -136,7 +139,7 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     }
     let mut apps = BTreeSet::new();
     for container in of_apps {
-        match host.app_of(container) {
+        match host.app_of(container).await {
             Ok(app) => drop(apps.insert(app)),
             Err(error) => note(&container.name, Err(error)),
         }

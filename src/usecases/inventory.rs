@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use super::context::Host;
 use super::events::APPS_CHANGED;
-use super::flights::Flights;
 use crate::adapters::engine::News;
+use crate::adapters::flights::Flights;
 use crate::domain::container::Container;
 use crate::domain::image::ImageReference;
 use crate::error::Error;

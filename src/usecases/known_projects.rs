@@ -87,6 +87,13 @@ impl Resolver {
         self.version.load(Ordering::Acquire)
     }
 
+    /// Whatever is known, however the files are now.
+    fn known(&self, call: &Call, dir: &AppDir) -> Option<Resolved> {
+        let known = lock(&self.known);
+        let known = known.get(call).filter(|known| known.files.is_of(&dir.path))?;
+        Some(known.resolved.clone())
+    }
+
     fn recall(&self, call: &Call, dir: &AppDir, files: &Fingerprint, trust: Trust) -> Option<Resolved> {
         let known = lock(&self.known);
         let known = known.get(call).filter(|known| known.files.is_of(&dir.path))?;
@@ -161,16 +168,25 @@ impl Host {
     /// A project as far as `trust` allows from what is known, else as Compose resolves it.
     pub(super) async fn project(&self, app: &AppDir, call: &Call, trust: Trust) -> Result<Resolved, Error> {
         self.resolver.loaded.get_or_init(|| self.load_projects()).await;
-        let files = self.apps.fingerprint(app);
+        if trust == Trust::Known
+            && let Some(known) = self.resolver.known(call, app)
+        {
+            return Ok(known);
+        }
+        let files = match self.apps.fingerprint(app).await {
+            Ok(files) => files,
+            // One app that hangs is broken; what is done with others goes on.
+            Err(error) => return Ok(Arc::new(Err(Error::from(error).app(&app.name)))),
+        };
         match self.resolver.recall(call, app, &files, trust) {
             Some(resolved) => Ok(resolved),
             None => self.ask_compose(app, call, trust).await,
         }
     }
 
-    /// Renews what may be out of date of a project, without anybody waiting for it.
-    pub(super) fn renew_project(self: &Arc<Self>, app: &AppDir, call: Call) {
-        let is_due = self.resolver.is_due(&call, &self.apps.fingerprint(app));
+    /// Renews what may be out of date of a project whose files are as in `files`, without anybody waiting for it.
+    pub(super) fn renew_project(self: &Arc<Self>, app: &AppDir, files: &Fingerprint, call: Call) {
+        let is_due = self.resolver.is_due(&call, files);
         if !is_due || !lock(&self.resolver.renewing).insert(call.clone()) {
             return;
         }
@@ -198,7 +214,10 @@ impl Host {
         let flight = self.resolver.flight(call);
         let _alone = flight.lock().await;
         // Looked at before Compose is: what is edited meanwhile makes the answer out of date at once.
-        let files = self.apps.fingerprint(app);
+        let files = match self.apps.fingerprint(app).await {
+            Ok(files) => files,
+            Err(error) => return Ok(Arc::new(Err(Error::from(error).app(&app.name)))),
+        };
         if let Some(resolved) = self.resolver.recall(call, app, &files, trust) {
             return Ok(resolved);
         }
@@ -241,7 +260,7 @@ impl Host {
         if unwritten.is_empty() {
             return;
         }
-        let names: BTreeSet<_> = match self.apps.list() {
+        let names: BTreeSet<_> = match self.apps.list().await {
             Ok(apps) => apps.into_iter().map(|app| app.name).collect(),
             Err(error) => return tracing::debug!(%error, "what is known of the projects is not written down"),
         };

@@ -1,6 +1,7 @@
 //! The apps as they are now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,15 +10,15 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use super::context::Host;
-use super::flights::Flights;
 use super::freshness::Ask;
 use super::inventory::Snapshot;
 use super::known_projects::{Call, Trust};
 use super::policies::{AppPolicy, Toggles, policy_of};
 use super::resolve::{Reading, check_directory, containers_of, of_directory};
-use crate::adapters::apps_dir::{AppDir, AppDirError};
+use crate::adapters::apps_dir::{AppDir, AppDirError, AppsLook, FoundApp};
 use crate::adapters::compose::Model;
-use crate::adapters::task;
+use crate::adapters::disk::Hangs;
+use crate::adapters::flights::Flights;
 use crate::domain::app::AppState;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::freshness::Status;
@@ -25,7 +26,7 @@ use crate::domain::job::Job;
 use crate::domain::plan::by_service;
 use crate::domain::project::Project;
 use crate::domain::schedule::Schedule;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// How long a look is served when nothing is known to have changed: what other processes set or do shows after that.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -113,17 +114,24 @@ impl Look {
 impl Host {
     /// All apps with the engine's containers as they are known. One that is broken stays among them with its error.
     pub async fn apps_among(&self, containers: &[Container]) -> Result<Vec<App>, Error> {
-        let apps = self.apps_trusting(self.apps.list()?, containers, Trust::Recent).await?;
+        let found = self.apps.look().await?;
+        let apps = self.apps_trusting(&found, containers, Trust::Recent).await?;
         Ok(apps.into_iter().map(|(app, _)| app).collect())
     }
 
     async fn apps_trusting(
         &self,
-        dirs: Vec<AppDir>,
+        found: &AppsLook,
         containers: &[Container],
         trust: Trust,
     ) -> Result<Vec<(App, Vec<Call>)>, Error> {
-        let apps = futures_util::stream::iter(dirs).map(|dir| self.look_at(dir, containers, trust));
+        let look = |found: FoundApp| async move {
+            match found.hangs {
+                Some(hangs) => Ok((hanging(found.dir, hangs, containers), Vec::new())),
+                None => self.look_at(found.dir, containers, trust).await,
+            }
+        };
+        let apps = futures_util::stream::iter(found.apps().cloned()).map(look);
         apps.buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
     }
 
@@ -136,10 +144,7 @@ impl Host {
     }
 
     async fn look(self: &Arc<Self>, trust: Trust) -> Result<Arc<Look>, Error> {
-        let apps = self.apps.clone();
-        // The directory may be on a disk that sleeps.
-        let found = task::blocking("apps", move || apps.look()).await;
-        let found = found.map_err(|panic| Error::new(Kind::Internal, "defect", panic.to_string()))??;
+        let found = self.apps.look().await?;
         let snapshot = self.known_snapshot().await?;
         // Read before anything is made of it: what changes meanwhile makes the look out of date at once.
         let made_from = MadeFrom {
@@ -154,16 +159,15 @@ impl Host {
             return Ok(last.clone());
         }
         let (at, seen_at) = (Instant::now(), Timestamp::now());
-        let dirs = found.apps().map(|found| found.dir.clone()).collect();
         let (apps, toggles, running) = tokio::try_join!(
-            self.apps_trusting(dirs, &snapshot.containers, trust),
+            self.apps_trusting(&found, &snapshot.containers, trust),
             self.toggles(),
             self.service.running_jobs()
         )?;
         let mut seen = Vec::with_capacity(apps.len());
-        for (app, asked) in apps {
+        for ((app, asked), found) in apps.into_iter().zip(found.apps()) {
             if trust == Trust::Known {
-                asked.into_iter().for_each(|call| self.renew_project(&app.dir, call));
+                asked.into_iter().for_each(|call| self.renew_project(&app.dir, &found.files, call));
             }
             seen.push(self.see(app, &snapshot.digests, &running, &toggles).await);
         }
@@ -216,7 +220,7 @@ impl Host {
 
     /// One app with what is known of it, from the same look.
     pub async fn seen_app(self: &Arc<Self>, name: &str) -> Result<Arc<Look>, Error> {
-        let dir = self.apps.find(name)?;
+        let dir = self.apps.find(name).await?;
         let look = self.seen_apps(Trust::Known).await?;
         match look.app(name) {
             Some(_) => Ok(look),
@@ -239,7 +243,7 @@ impl Host {
 
     /// One app as it is now.
     pub async fn app(&self, name: &str) -> Result<App, Error> {
-        let dir = self.apps.find(name)?;
+        let dir = self.apps.find(name).await?;
         let containers = self.engine.containers().await?;
         Ok(self.look_at(dir, &containers, Trust::Recent).await?.0)
     }
@@ -250,15 +254,26 @@ impl Host {
         let model = resolved.as_ref().clone();
         let containers = match &model {
             Ok(model) => containers_of(&model.project, all),
-            Err(_) => of_directory(&dir, all),
+            Err(_) => of_directory(&dir, all).await,
         };
         let state = match &model {
             Ok(model) => state(&model.project, &containers),
             Err(_) => AppState::Broken,
         };
-        let foreign = check_directory(&dir, &containers).err().map(|error| error.to_string());
+        let foreign = check_directory(&dir, &containers).await.err().map(|error| error.to_string());
         Ok((App { dir, state, model, containers, foreign }, asked))
     }
+}
+
+/// An app of which only the containers can be seen: those that were made at its very path.
+fn hanging(dir: AppDir, hangs: Hangs, all: &[Container]) -> App {
+    let is_own = |container: &&Container| {
+        let labels = container.compose.as_ref();
+        labels.and_then(|labels| labels.working_dir.as_deref()).is_some_and(|made_in| dir.path == Path::new(made_in))
+    };
+    let containers = all.iter().filter(is_own).cloned().collect();
+    let error = Error::from(AppDirError::Hangs(hangs)).app(&dir.name);
+    App { dir, state: AppState::Broken, model: Err(error), containers, foreign: None }
 }
 
 fn state(project: &Project, containers: &[Container]) -> AppState {

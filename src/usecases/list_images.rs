@@ -132,7 +132,7 @@ impl Host {
         if running.is_empty() {
             return Ok(false);
         }
-        let app = self.app_of(container).ok();
+        let app = self.app_of(container).await.ok();
         Ok(running.iter().any(|job| match &job.target.subject {
             Subject::Container(name) => *name == container.name,
             Subject::App(name) => app.as_deref() == Some(name.as_str()),

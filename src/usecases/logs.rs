@@ -45,7 +45,7 @@ impl Host {
         tail: u32,
         follow: bool,
     ) -> Result<mpsc::UnboundedReceiver<LogLine>, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         let reader = self.service.log_readers.clone().try_acquire_owned().map_err(|_| {
             let message = format!("{MOST_READERS} logs are being read already");
             Error::new(Kind::TooMany, "too_many_readers", message).hint("close one of them").retry_after(10)
@@ -54,7 +54,7 @@ impl Host {
         let all = self.engine.containers().await?;
         let Reading { call, resolved, .. } = self.resolve_call(&app, &all, Trust::Recent).await?;
         let model = resolved.as_ref().as_ref().map_err(Error::clone)?;
-        let redactor = redactor(&app, model);
+        let redactor = redactor(&app, model).await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(WAITING));
         let stop = self.service.stopping.child_token();

@@ -6,7 +6,6 @@ pub mod auto_update;
 pub mod check_app;
 pub mod context;
 pub mod events;
-pub mod flights;
 pub mod freshness;
 pub mod group_update;
 mod hooks;

@@ -87,7 +87,7 @@ impl Host {
 
     /// Whether a container would be updated by itself if nobody had set anything for it alone.
     async fn inherits(&self, container: &Container) -> Result<bool, Error> {
-        let app = match self.app_of(container) {
+        let app = match self.app_of(container).await {
             Ok(name) => Some(self.app(&name).await?),
             Err(_) => None,
         };

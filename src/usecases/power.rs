@@ -21,13 +21,13 @@ use crate::error::{Error, command_error};
 impl Host {
     /// Starts `docker compose up -d` of an app.
     pub async fn start_up(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         self.start_job(Kind::Up, app.target(), |running| async move { power(&running, &app, Kind::Up).await }).await
     }
 
     /// Starts `docker compose down` of an app; its volumes stay.
     pub async fn start_down(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         self.start_job(Kind::Down, app.target(), |running| async move { power(&running, &app, Kind::Down).await }).await
     }
 }
@@ -44,14 +44,14 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
         _ => Some(running.image_locks(&canonical_references(&model.project)).await?),
     };
     let containers = containers_of(&model.project, &host.engine.containers().await?);
-    check_directory(app, &containers)?;
+    check_directory(app, &containers).await?;
     check_containers(host, app, &containers)?;
     if kind == Kind::Up {
         ensure_volumes(running, app, &model.project).await?;
     }
     running.handle.begin_touching()?;
     running.step(Step::Apply).await?;
-    let redactor = redactor(app, &model);
+    let redactor = redactor(app, &model).await?;
     let mut relay = Relay::new(&host.service.events, &running.handle.id, redactor.clone());
     let lock = running.lock_for_child();
     let done = match kind {

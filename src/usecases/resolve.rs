@@ -51,26 +51,33 @@ impl Host {
 
 /// Asks Compose what the project contains.
 pub async fn config(compose: &Compose, app: &AppDir, call: &ProjectCall) -> Result<Model, Error> {
-    if !app.compose_file.is_file() {
+    if !app.has_compose_file().await? {
         // Compose would look for a project in the directories above.
         let name = app.compose_file.file_name().unwrap_or_default().display();
         return Err(
             Error::new(Kind::BrokenApp, "invalid_compose_file", format!("{name} leads to no file")).app(&app.name)
         );
     }
-    compose.config(call).await.map_err(|error| {
-        let redactor = Redactor::new(app.secret_values(), &[app.name.as_str()]);
-        config_error(&error, &redactor).app(&app.name)
-    })
+    match compose.config(call).await {
+        Ok(model) => Ok(model),
+        Err(error) => {
+            let redactor = Redactor::new(app.secret_values().await?, &[app.name.as_str()]);
+            Err(config_error(&error, &redactor).app(&app.name))
+        }
+    }
 }
 
 /// What takes an app's secrets out of texts, once the project is known.
-pub fn redactor(app: &AppDir, model: &Model) -> Redactor {
+///
+/// # Errors
+/// The app's directory hangs: then nobody can tell what is secret.
+pub async fn redactor(app: &AppDir, model: &Model) -> Result<Redactor, Error> {
     let project = &model.project;
     let images = project.services.values().map(|service| service.image.as_str());
     let names = project.services.keys().map(|name| name.as_str());
     let public: Vec<_> = images.chain(names).chain([app.name.as_str(), project.name.as_str()]).collect();
-    Redactor::new(app.secret_values().into_iter().chain(model.secrets.iter().cloned()), &public)
+    let secrets = app.secret_values().await?.into_iter().chain(model.secrets.iter().cloned());
+    Ok(Redactor::new(secrets, &public))
 }
 
 /// The containers of a project, out of all.
@@ -118,21 +125,26 @@ pub async fn with_what_runs(
 }
 
 /// The containers that were made in an app's directory, whatever the project is called.
-pub fn of_directory(app: &AppDir, containers: &[Container]) -> Vec<Container> {
-    containers.iter().filter(|container| is_of_directory(app, container)).cloned().collect()
+pub async fn of_directory(app: &AppDir, containers: &[Container]) -> Vec<Container> {
+    let mut own = BTreeSet::new();
+    for dir in containers.iter().filter_map(directory).collect::<BTreeSet<_>>() {
+        if app.is_at(Path::new(dir)).await {
+            own.insert(dir);
+        }
+    }
+    let is_own = |container: &&Container| directory(container).is_some_and(|dir| own.contains(dir));
+    containers.iter().filter(is_own).cloned().collect()
 }
 
-/// Whether a container was made in an app's directory.
-pub fn is_of_directory(app: &AppDir, container: &Container) -> bool {
-    let dir = container.compose.as_ref().and_then(|labels| labels.working_dir.as_deref());
-    dir.is_some_and(|dir| same_directory(Path::new(dir), &app.path))
+/// The directory that a container was made in.
+fn directory(container: &Container) -> Option<&str> {
+    container.compose.as_ref()?.working_dir.as_deref()
 }
 
 /// Refuses to work on containers that another directory with the same project name made.
-pub fn check_directory(app: &AppDir, containers: &[Container]) -> Result<(), Error> {
-    let labels = containers.iter().filter_map(|container| container.compose.as_ref()?.working_dir.as_deref());
-    for dir in labels.collect::<BTreeSet<_>>() {
-        if !same_directory(Path::new(dir), &app.path) {
+pub async fn check_directory(app: &AppDir, containers: &[Container]) -> Result<(), Error> {
+    for dir in containers.iter().filter_map(directory).collect::<BTreeSet<_>>() {
+        if !app.is_at(Path::new(dir)).await {
             return Err(Error::new(
                 Kind::Conflict,
                 "foreign_project",
@@ -143,10 +155,6 @@ pub fn check_directory(app: &AppDir, containers: &[Container]) -> Result<(), Err
         }
     }
     Ok(())
-}
-
-fn same_directory(a: &Path, b: &Path) -> bool {
-    a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// Refuses to change containers when one is paused (Compose fails half-way on it) or is the one Restock runs in.

@@ -23,7 +23,7 @@ use crate::error::{Error, Kind as ErrorKind};
 impl Host {
     /// Starts the rollback of an app, or joins the one that is running.
     pub async fn start_rollback(self: &Arc<Self>, name: &str) -> Result<Ticket, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         self.start_job(Kind::Rollback, app.target(), |running| async move { roll_back(&running, &app).await }).await
     }
 }
@@ -42,7 +42,7 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
 
     running.step(Step::Plan).await?;
     let containers = containers_of(&model.project, &host.engine.containers().await?);
-    check_directory(app, &containers)?;
+    check_directory(app, &containers).await?;
     check_containers(host, app, &containers)?;
     let changes = plan_back(running, app, &compose, &model.project, &containers, &last).await?;
     ensure_volumes(running, app, &model.project).await?;
@@ -65,7 +65,7 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
         exposed: false,
         deaths: 0,
     };
-    let redactor = redactor(app, &model);
+    let redactor = redactor(app, &model).await?;
     let scene = Scene { app: app.clone(), compose, call, model, redactor, hooks_after: Vec::new() };
     let mut work = Work::new(running, attempt, Some(scene), host.service.limits.patience(&settings));
     work.locks = Some(locks);

@@ -67,7 +67,7 @@ impl Host {
     }
 
     async fn settle_one(self: &Arc<Self>, job: Job) -> Result<Left, Error> {
-        let Some(lock) = self.service.try_lock(job.kind, &job.target)? else { return Ok(Left::Held) };
+        let Some(lock) = self.service.try_lock(job.kind, &job.target).await? else { return Ok(Left::Held) };
         // It may have ended between the list and the lock.
         if self.service.store.job(&job.id).await?.is_none_or(|now| now.state == State::Finished) {
             return Ok(Left::Nothing);

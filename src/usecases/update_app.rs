@@ -48,7 +48,7 @@ pub struct Prepared {
 impl Host {
     /// Starts the update of an app, or joins the one that is running.
     pub async fn start_update(self: &Arc<Self>, name: &str, options: UpdateOptions) -> Result<Ticket, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         self.start_job(Kind::Update, app.target(), move |running| async move { update(&running, &app, &options).await })
             .await
     }
@@ -60,7 +60,7 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     running.step(Step::Snapshot).await?;
     let compose = host.compose().await?;
     let everything = host.engine.containers().await?;
-    check_containers(host, app, &of_directory(app, &everything))?;
+    check_containers(host, app, &of_directory(app, &everything).await)?;
 
     running.step(Step::Pull).await?;
     let mut fetched = fetch(running, app, &compose, options, &everything).await?;
@@ -117,7 +117,7 @@ async fn change(
     };
     let scene = Scene {
         app: app.clone(),
-        redactor: redactor(app, &fetched.model),
+        redactor: redactor(app, &fetched.model).await?,
         compose,
         call: fetched.call,
         model: fetched.model,

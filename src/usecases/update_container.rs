@@ -11,7 +11,7 @@ use super::jobs::{Running, Ticket};
 use super::platform::foreign_platform;
 use super::pull::pull;
 use super::recipe::{grace_of, recipe_of};
-use super::resolve::is_of_directory;
+use super::resolve::of_directory;
 use crate::domain::app::ServiceName;
 use crate::domain::attempt::slot::Slot;
 use crate::domain::attempt::{Attempt, Fact, Intent, Reference, Stage, Unit};
@@ -62,7 +62,7 @@ impl Host {
     ) -> Result<Ticket, Error> {
         let (container, snapshot) = self.container(text).await?;
         if container.compose.is_some() {
-            return self.start_update(&self.app_of(&container)?, Default::default()).await;
+            return self.start_update(&self.app_of(&container).await?, Default::default()).await;
         }
         let inspected = self.engine.inspect(&container.id).await?;
         self.check_standalone(&container, &inspected)?;
@@ -76,17 +76,16 @@ impl Host {
     }
 
     /// The app that a Compose container belongs to.
-    pub fn app_of(&self, container: &Container) -> Result<String, Error> {
-        let labels = container.compose.as_ref();
-        let found = self.apps.list()?.into_iter().find(|app| is_of_directory(app, container));
-        found.map(|app| app.name.to_string()).ok_or_else(|| {
-            let project = labels.map(|labels| labels.project.to_string()).unwrap_or_default();
-            refused(
-                "foreign_project",
-                format!("{} belongs to the Compose project `{project}`, which is no app here", container.name),
-            )
-            .hint("move the project's directory into the apps directory, or update it with `docker compose`")
-        })
+    pub async fn app_of(&self, container: &Container) -> Result<String, Error> {
+        for app in self.apps.list().await? {
+            if !of_directory(&app, std::slice::from_ref(container)).await.is_empty() {
+                return Ok(app.name.to_string());
+            }
+        }
+        let project = container.compose.as_ref().map(|labels| labels.project.to_string()).unwrap_or_default();
+        let message = format!("{} belongs to the Compose project `{project}`, which is no app here", container.name);
+        Err(refused("foreign_project", message)
+            .hint("move the project's directory into the apps directory, or update it with `docker compose`"))
     }
 
     fn check_standalone(&self, container: &Container, inspected: &Value) -> Result<(), Error> {

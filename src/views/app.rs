@@ -75,7 +75,7 @@ impl From<&SeenApp> for AppView {
             status: seen.status,
             auto_update: seen.policy.auto_update,
             manifest: app.dir.manifest.as_ref().and_then(|manifest| manifest.as_ref().ok().cloned()),
-            icon: app.dir.icon().map(|_| format!("/api/apps/{}/icon", app.dir.name)),
+            icon: app.dir.icon.as_ref().map(|_| format!("/api/apps/{}/icon", app.dir.name)),
         }
     }
 }

@@ -26,6 +26,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("cross_site", "A browser sent this for a page of another site."),
     ("database", "The database cannot be read or written."),
     ("defect", "A mistake in Restock; the log has more."),
+    ("directory_hangs", "The disk or the network behind a directory does not answer; other apps are not affected."),
     ("disk_full", "The engine has no room for the image."),
     ("engine_protocol", "The Docker engine answered in a way this version does not understand."),
     ("engine_refused", "The Docker engine refused."),

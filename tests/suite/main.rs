@@ -14,6 +14,7 @@ mod connections;
 mod containers;
 mod docker;
 mod following;
+mod hanging;
 mod jobs;
 mod metrics;
 mod notices;

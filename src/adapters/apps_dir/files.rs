@@ -73,6 +73,11 @@ impl Fingerprint {
         Self { dir: dir.to_owned(), files: files.collect(), is_complete: names.is_complete }
     }
 
+    /// That of an app of which nothing can be seen.
+    pub(super) fn unseen(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), files: BTreeMap::new(), is_complete: false }
+    }
+
     /// Whether no edit can go unseen.
     pub fn is_complete(&self) -> bool {
         self.is_complete

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::command::{Command, CommandError};
+use crate::adapters::disk::Disk;
 
 /// The oldest Compose whose options are all known to work: `ps` and `pull` changed until then.
 const OLDEST: Version = Version { major: 2, minor: 20, patch: 0 };
@@ -97,12 +98,13 @@ impl Program {
 pub struct Locator {
     env: Arc<BTreeMap<OsString, OsString>>,
     found: Arc<Mutex<Option<Arc<Program>>>>,
+    disk: Disk,
 }
 
 impl Locator {
     /// `env` is the whole environment of the children, with the `PATH` that is searched.
     pub fn new(env: BTreeMap<OsString, OsString>) -> Self {
-        Self { env: Arc::new(env), found: Arc::default() }
+        Self { env: Arc::new(env), found: Arc::default(), disk: Disk::default() }
     }
 
     /// The environment every child gets.
@@ -113,7 +115,10 @@ impl Locator {
     /// The programs. A success is remembered while the program is there; a failure never is.
     pub async fn program(&self) -> Result<Arc<Program>, LocateError> {
         let mut found = self.found.lock().await;
-        if let Some(program) = found.as_ref().filter(|program| program.is_there()) {
+        if let Some(program) = found.clone()
+            && self.away(move |_| program.is_there()).await?
+            && let Some(program) = found.as_ref()
+        {
             return Ok(program.clone());
         }
         *found = None;
@@ -128,10 +133,21 @@ impl Locator {
         Ok(program)
     }
 
+    /// Looks at files on a thread that may block.
+    async fn away<T: Send + 'static>(&self, look: impl FnOnce(&Self) -> T + Send + 'static) -> Result<T, LocateError> {
+        let this = self.clone();
+        let looked = self.disk.run(Path::new("PATH"), move || look(&this)).await;
+        looked.map_err(|hangs| LocateError::Probe(format!("a directory of {hangs}")))
+    }
+
     async fn locate(&self) -> Result<Program, LocateError> {
-        let path = self.env.get(OsStr::new("PATH"));
-        let docker = which::which_in("docker", path, "/").map_err(|_| LocateError::NoDocker)?;
-        let candidate = if is_script(&docker) { None } else { self.plugin() };
+        let look = |this: &Self| {
+            let path = this.env.get(OsStr::new("PATH"));
+            let docker = which::which_in("docker", path, "/").map_err(|_| LocateError::NoDocker)?;
+            let candidate = if is_script(&docker) { None } else { this.plugin() };
+            Ok((docker, candidate))
+        };
+        let (docker, candidate) = self.away(look).await??;
         let through_docker = self.version(&docker, &["compose", "version", "--format", "json"]);
         let (version, plugin) = match candidate {
             None => (through_docker.await?, None),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
+use super::super::disk::Disk;
 use super::docker_config::{DockerConfig, Source};
 use super::error::RegistryError;
 use super::helper::Helpers;
@@ -86,7 +87,8 @@ impl Login {
 pub(super) struct CredentialStore {
     docker_config: PathBuf,
     helpers: Helpers,
-    files: Mutex<HashMap<PathBuf, File>>,
+    files: Arc<Mutex<HashMap<PathBuf, File>>>,
+    disk: Disk,
     answers: Cache<HelperKey, Login>,
 }
 
@@ -114,7 +116,7 @@ struct HelperKey {
 impl CredentialStore {
     pub(super) fn new(docker_config: PathBuf, helpers: Helpers) -> Self {
         let answers = Cache::builder().max_capacity(1000).time_to_live(HELPER_TTL).build();
-        Self { docker_config, helpers, files: Mutex::default(), answers }
+        Self { docker_config, helpers, files: Arc::default(), disk: Disk::default(), answers }
     }
 
     /// The login for a repository: from `authfile` if one is given and from nowhere else then, else from Docker's file.
@@ -131,7 +133,9 @@ impl CredentialStore {
     ) -> Result<Login, RegistryError> {
         let path = authfile.unwrap_or(&self.docker_config);
         let unusable = |reason| RegistryError::CredentialsFile { path: path.to_owned(), reason };
-        let config = match self.read(path) {
+        let (files, file) = (self.files.clone(), path.to_owned());
+        let read = self.disk.run(path, move || read(&files, &file)).await;
+        let config = match read.unwrap_or_else(|hangs| Err(hangs.to_string())) {
             Ok(Some(config)) => config,
             Ok(None) if authfile.is_some() => return Err(unusable("does not exist".to_owned())),
             Ok(None) => return Ok(Login::anonymous()),
@@ -159,34 +163,34 @@ impl CredentialStore {
         };
         self.answers.get_with(key.clone(), answer).await
     }
+}
 
-    /// The file's content; none if there is no file. It is parsed again only when it has changed.
-    fn read(&self, path: &Path) -> Result<Option<Arc<DockerConfig>>, String> {
-        // The version is taken before reading: what is written in between is noticed the next time.
-        let version = match std::fs::metadata(path) {
-            // A pipe would never end.
-            Ok(metadata) if !metadata.is_file() => return Err("is no file".to_owned()),
-            Ok(metadata) if metadata.len() > MAX_FILE => return Err("is too large".to_owned()),
-            Ok(metadata) => Version {
-                inode: metadata.ino(),
-                size: metadata.len(),
-                modified: (metadata.mtime(), metadata.mtime_nsec()),
-                changed: (metadata.ctime(), metadata.ctime_nsec()),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("cannot be read: {error}")),
-        };
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = files.get(path).filter(|file| file.version == version) {
-            return file.config.clone().map(Some);
-        }
-        let config = parse(path);
-        if let Err(reason) = &config {
-            tracing::warn!(file = %path.display(), reason, "the credentials file cannot be used");
-        }
-        files.insert(path.to_owned(), File { version, config: config.clone() });
-        config.map(Some)
+/// The file's content; none if there is no file. It is parsed again only when it has changed. Blocks.
+fn read(files: &Mutex<HashMap<PathBuf, File>>, path: &Path) -> Result<Option<Arc<DockerConfig>>, String> {
+    // The version is taken before reading: what is written in between is noticed the next time.
+    let version = match std::fs::metadata(path) {
+        // A pipe would never end.
+        Ok(metadata) if !metadata.is_file() => return Err("is no file".to_owned()),
+        Ok(metadata) if metadata.len() > MAX_FILE => return Err("is too large".to_owned()),
+        Ok(metadata) => Version {
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    };
+    let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = files.get(path).filter(|file| file.version == version) {
+        return file.config.clone().map(Some);
     }
+    let config = parse(path);
+    if let Err(reason) = &config {
+        tracing::warn!(file = %path.display(), reason, "the credentials file cannot be used");
+    }
+    files.insert(path.to_owned(), File { version, config: config.clone() });
+    config.map(Some)
 }
 
 /// Where a parser stopped, without what it found there.

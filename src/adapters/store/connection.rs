@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -17,6 +17,10 @@ use crate::adapters::task;
 const FILE: &str = "restock.db";
 /// How long a call waits for another process's transaction. Transactions here take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call waits for its turn, and how long it may take then. One that takes longer waits for a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long opening may take; an old database is brought up to date meanwhile.
+const OPEN_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The database. Clones share one connection.
 #[derive(Debug, Clone)]
@@ -27,11 +31,25 @@ struct Inner {
     path: PathBuf,
     /// Device and inode, by which the file is known again.
     identity: (u64, u64),
-    connection: Mutex<Connection>,
+    connection: Arc<tokio::sync::Mutex<Connection>>,
 }
 
 impl Store {
-    /// Opens the database in `dir`, creates what is missing and brings its schema up to date. Blocks: meant for the start.
+    /// Opens the database in `dir` on a thread that may block; see [`Store::open`].
+    ///
+    /// # Errors
+    /// As [`Store::open`], and when the disk hangs.
+    pub async fn open_away(dir: &Path) -> Result<Self, StoreError> {
+        let (path, dir) = (dir.join(FILE), dir.to_owned());
+        let opened = task::blocking("opening the database", move || Self::open(&dir));
+        match tokio::time::timeout(OPEN_PATIENCE, opened).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => Err(StoreError::Other { path, reason: error.to_string() }),
+            Err(_) => Err(late(path, OPEN_PATIENCE)),
+        }
+    }
+
+    /// Opens the database in `dir`, creates what is missing and brings its schema up to date. Blocks.
     ///
     /// # Errors
     /// Whatever [`StoreError`] says; a file that is no database, or one that is too new, stays exactly as it was.
@@ -55,38 +73,45 @@ impl Store {
         prepare(&mut connection).map_err(sqlite)?;
         schema::MIGRATIONS.to_latest(&mut connection).map_err(|error| migration_error(&path, error))?;
         let identity = identity(&path).ok_or_else(|| StoreError::Replaced { path: path.clone() })?;
-        Ok(Self(Arc::new(Inner { path, identity, connection: Mutex::new(connection) })))
+        Ok(Self(Arc::new(Inner { path, identity, connection: Arc::new(tokio::sync::Mutex::new(connection)) })))
     }
 
     /// Proves that the database can be written now: commits a transaction that writes what is already there.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        // SQLite would go on writing into a file that has been deleted.
-        if identity(&self.0.path) != Some(self.0.identity) {
-            return Err(StoreError::Replaced { path: self.0.path.clone() });
-        }
-        self.call(|connection| {
+        let inner = self.0.clone();
+        let is_ours = self.call(move |connection| {
+            // SQLite would go on writing into a file that has been deleted.
+            if identity(&inner.path) != Some(inner.identity) {
+                return Ok(false);
+            }
             let transaction = connection.transaction()?;
             let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
             transaction.pragma_update(None, "user_version", version)?;
-            Ok(transaction.commit()?)
-        })
-        .await
+            transaction.commit()?;
+            Ok(true)
+        });
+        if is_ours.await? { Ok(()) } else { Err(StoreError::Replaced { path: self.0.path.clone() }) }
     }
 
-    /// Runs `work` with the connection on a thread that may block. It runs to its end also when the caller goes away.
+    /// Runs `work` with the connection on a thread that may block: one at a time, so that a disk that hangs costs one
+    /// thread. It runs to its end also when the caller goes away.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let inner = Arc::clone(&self.0);
-        let task = task::blocking("database", move || {
+        let turn = self.0.connection.clone().lock_owned();
+        let call = async move {
+            let mut connection = tokio::time::timeout(PATIENCE, turn).await.ok()?;
             // A call that panicked has rolled its transaction back, so the connection is good for the next one.
-            let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut connection)
-        });
-        match task.await {
-            Ok(result) => result.map_err(|failure| failure.at(&self.0.path)),
-            Err(error) => Err(StoreError::Other { path: self.0.path.clone(), reason: error.to_string() }),
+            let work = task::blocking("database", move || work(&mut connection));
+            tokio::time::timeout(PATIENCE, work).await.ok()
+        };
+        match task::spawn("database", call).await {
+            Ok(Some(Ok(result))) => result.map_err(|failure| failure.at(&self.0.path)),
+            Ok(None) => Err(late(self.0.path.clone(), PATIENCE)),
+            Ok(Some(Err(error))) | Err(error) => {
+                Err(StoreError::Other { path: self.0.path.clone(), reason: error.to_string() })
+            }
         }
     }
 
@@ -94,6 +119,11 @@ impl Store {
     pub fn path(&self) -> &Path {
         &self.0.path
     }
+}
+
+fn late(path: PathBuf, after: Duration) -> StoreError {
+    let reason = format!("the disk has not answered for {} s", after.as_secs());
+    StoreError::Other { path, reason }
 }
 
 fn create_directory(dir: &Path) -> Result<(), StoreError> {

@@ -82,7 +82,7 @@ async fn prepare<'a>(running: &'a Running, was: &Job, found: Found) -> Result<Op
     let (scene, patience, references) = match attempt.project() {
         None => (None, host.service.limits.patience(&AppSettings::default()), references_of(&attempt)),
         Some(project) => {
-            let app = match host.apps.find(was.target.bare_name()) {
+            let app = match host.apps.find(was.target.bare_name()).await {
                 Ok(app) => app,
                 Err(AppDirError::NoSuchApp(_)) => return Ok(None),
                 // Nobody can tell that it is gone.
@@ -92,11 +92,11 @@ async fn prepare<'a>(running: &'a Running, was: &Job, found: Found) -> Result<Op
             let call = ProjectCall::new(&app.path).with_profiles(project.profiles.iter().cloned());
             let model = config(&compose, &app, &call).await?;
             let containers = containers_of(&model.project, &host.engine.containers().await?);
-            check_directory(&app, &containers)?;
+            check_directory(&app, &containers).await?;
             let selected = still_selected(host, &model.project, &containers, &attempt).await?;
             let settings = settings(&model, &app)?;
             let references = canonical_references(&model.project);
-            let redactor = redactor(&app, &model);
+            let redactor = redactor(&app, &model).await?;
             attempt.select(selected);
             let hooks_after = settings.hooks.after.clone();
             let scene = Scene { app, compose, call, model, redactor, hooks_after };

@@ -147,7 +147,7 @@ impl Host {
 
     /// The images of an app that are skipped.
     pub async fn skipping(&self, name: &str) -> Result<Skipping, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         let skips = self.service.store.skips(&app.id()).await?.into_iter();
         let skipped = skips.map(|Skip { service, digest, since }| SkippedImage { service, digest, since }).collect();
         Ok(Skipping { skipped })
@@ -181,7 +181,7 @@ impl Host {
 
     /// Ends the skips of one service of an app, or of all.
     pub async fn end_skip(&self, name: &str, service: Option<&str>) -> Result<Skipping, Error> {
-        let app = self.apps.find(name)?;
+        let app = self.apps.find(name).await?;
         let skips = self.service.store.skips(&app.id()).await?;
         for skip in skips.iter().filter(|skip| service.is_none_or(|name| skip.service.as_str() == name)) {
             self.service.store.forget_skip(&app.id(), &skip.service).await?;

@@ -112,9 +112,9 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Whether this is the first process that serves the data directory, or has become it. Warns of another one.
-    pub fn is_ours(&mut self, locks: &Locks) -> bool {
+    pub async fn is_ours(&mut self, locks: &Locks) -> bool {
         if self.lock.is_none() {
-            match locks.try_serve() {
+            match locks.try_serve().await {
                 Ok(lock) => self.lock = lock,
                 Err(error) => tracing::error!(%error, "other processes that serve cannot be seen"),
             }

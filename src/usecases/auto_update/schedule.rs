@@ -133,7 +133,7 @@ impl Host {
 
     /// Writes down what is planned, for the commands and the next start, unless another process does so.
     async fn write_planned(&self, serving: &mut Serving) {
-        if !serving.is_ours(&self.service.locks) {
+        if !serving.is_ours(&self.service.locks).await {
             return;
         }
         let planned = self.service.planned.rows();
@@ -148,7 +148,7 @@ impl Host {
 
     /// The apps' own schedules. An app whose file cannot be read now has none.
     async fn schedules_of_apps(&self) -> Vec<(AppId, Schedule)> {
-        let dirs = match self.apps.list() {
+        let dirs = match self.apps.list().await {
             Ok(dirs) => dirs,
             Err(error) => {
                 tracing::warn!(%error, "the apps' schedules are not known");

@@ -67,8 +67,8 @@ impl Service {
     }
 
     /// The lock for a job of `kind` on `target`; `None` when somebody has it.
-    pub(super) fn try_lock(&self, kind: Kind, target: &Target) -> Result<Option<JobLock>, LockError> {
-        if kind.only_looks() { self.locks.try_look(target) } else { self.locks.try_target(target) }
+    pub(super) async fn try_lock(&self, kind: Kind, target: &Target) -> Result<Option<JobLock>, LockError> {
+        if kind.only_looks() { self.locks.try_look(target).await } else { self.locks.try_target(target).await }
     }
 }
 

@@ -53,7 +53,7 @@ impl Host {
             if let Some(handle) = self.service.jobs.of(kind, &target) {
                 return join(kind, handle.kind, &handle.id, &target).map(|()| Ticket::Own(handle));
             }
-            if let Some(lock) = self.service.try_lock(kind, &target)? {
+            if let Some(lock) = self.service.try_lock(kind, &target).await? {
                 // Nobody else holds the app, so a job that has not ended there has lost its process.
                 match self.service.store.running_for(kind, &target).await? {
                     None => break lock,

@@ -36,7 +36,7 @@ impl Service {
             match self.store.job(id).await? {
                 Some(job) if job.state == State::Finished => return Ok(Some(job)),
                 // It may have ended between the question and the look at its lock.
-                Some(job) if self.is_abandoned(&job)? => {
+                Some(job) if self.is_abandoned(&job).await? => {
                     return Ok(self.store.job(id).await?.filter(|job| job.state == State::Finished));
                 }
                 Some(_) => tokio::time::sleep(POLL).await,
@@ -49,7 +49,7 @@ impl Service {
     pub(in crate::usecases) async fn running_jobs(&self) -> Result<Vec<Job>, Error> {
         let mut jobs = self.jobs.running();
         for job in self.store.running().await? {
-            if jobs.iter().all(|own| own.id != job.id) && !self.is_abandoned(&job)? {
+            if jobs.iter().all(|own| own.id != job.id) && !self.is_abandoned(&job).await? {
                 jobs.push(job);
             }
         }
@@ -57,8 +57,8 @@ impl Service {
     }
 
     /// A running job whose target nobody holds has lost its process.
-    fn is_abandoned(&self, job: &Job) -> Result<bool, Error> {
-        Ok(self.try_lock(job.kind, &job.target)?.map(JobLock::release).is_some())
+    async fn is_abandoned(&self, job: &Job) -> Result<bool, Error> {
+        Ok(self.try_lock(job.kind, &job.target).await?.map(JobLock::release).is_some())
     }
 
     /// A job by its ID, whether it runs or has ended.
@@ -79,7 +79,7 @@ impl Service {
         if job.state == State::Finished {
             return Err(refused(format!("job {id} has already finished")));
         }
-        match self.try_lock(job.kind, &job.target)? {
+        match self.try_lock(job.kind, &job.target).await? {
             Some(lock) => self.close_open(job, lock).await,
             None => Err(refused(format!("job {id} runs in another process"))),
         }

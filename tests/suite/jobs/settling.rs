@@ -175,9 +175,8 @@ async fn whoever_works_on_the_app_next_settles_it_first() {
 #[tokio::test]
 async fn who_joins_a_job_of_another_process_that_dies_gets_an_update_all_the_same() {
     let world = World::with_new_web();
-    let lock =
-        restock::adapters::lock::Locks::new(&world.path("data")).try_target(&Target::local(Subject::App("web".into())));
-    let lock = lock.unwrap().unwrap();
+    let locks = Locks::new(&world.path("data"));
+    let lock = locks.try_target(&Target::local(Subject::App("web".into()))).await.unwrap().unwrap();
     let id = dead_job(&world, Kind::Update, Some(Step::Pull), None).await;
     let restock = world.restock().await;
     assert_eq!(restock.start_update("web").await, id, "joined");
@@ -246,7 +245,8 @@ async fn what_a_compose_still_works_on_is_settled_when_it_has_ended() {
     let world = World::with_new_web();
     let id = dead_job(&world, Kind::Update, Some(Step::Apply), Some(journal())).await;
     // As a Compose holds it that goes on without its caller.
-    let lock = Locks::new(&world.path("data")).try_target(&Target::local(Subject::App("web".into()))).unwrap().unwrap();
+    let locks = Locks::new(&world.path("data"));
+    let lock = locks.try_target(&Target::local(Subject::App("web".into()))).await.unwrap().unwrap();
     let restock = world.restock().await;
     assert_eq!(restock.host.settle_all().await, Left::Held);
     let settling = tokio::spawn(restock.host.clone().keep_settling());

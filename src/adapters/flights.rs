@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Shares the outcome of work that many may ask for at once: however many do, two runs are enough.
+#[derive(Debug)]
 pub struct Flights<T> {
     running: tokio::sync::Mutex<()>,
     last: Mutex<Option<(Instant, T)>>,
