@@ -154,6 +154,11 @@ impl AppsDir {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether an app was there at the last look.
+    pub fn was_seen(&self, name: &str) -> bool {
+        self.last_look().is_some_and(|look| look.has(name))
+    }
+
     /// The state of an app's files now.
     ///
     /// # Errors

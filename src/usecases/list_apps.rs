@@ -220,11 +220,14 @@ impl Host {
 
     /// One app with what is known of it, from the same look.
     pub async fn seen_app(self: &Arc<Self>, name: &str) -> Result<Arc<Look>, Error> {
-        let dir = self.apps.find(name).await?;
+        // One that was there last needs no look of its own: after it, those who ask at once would no longer share one.
+        if !self.apps.was_seen(name) {
+            self.apps.find(name).await?;
+        }
         let look = self.seen_apps(Trust::Known).await?;
         match look.app(name) {
             Some(_) => Ok(look),
-            None => Err(AppDirError::NoSuchApp(dir.name.to_string()).into()),
+            None => Err(AppDirError::NoSuchApp(name.to_owned()).into()),
         }
     }
 

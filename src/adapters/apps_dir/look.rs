@@ -58,6 +58,11 @@ impl AppsLook {
         self.entries.values().filter_map(|entry| entry.app.as_ref())
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        let entry = name.parse::<AppName>().ok().and_then(|name| self.entries.get(&name));
+        entry.is_some_and(|entry| entry.app.is_some())
+    }
+
     /// The state of an app's files, if they are still as they were. Blocks as long as the file system does.
     pub(super) fn files_of(&self, app: &AppDir) -> Option<Arc<Fingerprint>> {
         let entry = self.entries.get(&app.name)?;
