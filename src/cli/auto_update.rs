@@ -48,7 +48,7 @@ pub async fn auto_update(restock: &Arc<Restock>, args: &AutoUpdateArgs, as_json:
 }
 
 async fn run(restock: &Arc<Restock>, args: &AutoUpdateArgs, voice: &Voice) -> Result<PassReport, Problem> {
-    restock.learn_insecure().await;
+    restock.learn_settings().await;
     let host = restock.local()?;
     if args.dry_run {
         return Ok(host.dry_pass(&Scope::Everything).await?);

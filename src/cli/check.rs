@@ -31,7 +31,7 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
     if names.is_empty() {
         return none_there(restock, as_json);
     }
-    restock.learn_insecure().await;
+    restock.learn_settings().await;
     let concurrency = restock.service.limits.concurrency.max(1);
     let counter = &Voice::new(as_json).counter(names.len());
     let checks = names.into_iter().map(|name| async move {

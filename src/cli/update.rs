@@ -34,7 +34,7 @@ pub async fn update(restock: &Arc<Restock>, args: &UpdateArgs, as_json: bool) ->
     }
     let voice = Voice::new(as_json);
     if args.dry_run {
-        restock.learn_insecure().await;
+        restock.learn_settings().await;
     }
     let work = apps.into_iter().map(|app| update_one(restock, app, args, &voice));
     let concurrency = restock.service.limits.concurrency.max(1);

@@ -201,9 +201,9 @@ impl Restock {
     }
 
     /// Learns from every engine which registries it asks without TLS.
-    pub async fn learn_insecure(&self) {
+    pub async fn learn_settings(&self) {
         for host in &self.hosts {
-            self.service.freshness.learn_insecure(&host.engine).await;
+            self.service.freshness.learn_settings(&host.engine).await;
         }
     }
 

@@ -101,11 +101,14 @@ impl Freshness {
         Ok(Self { registry, store, shared: Arc::new(shared) })
     }
 
-    /// Learns which registries the engine treats as insecure, so that they are asked as a pull would ask them.
-    pub async fn learn_insecure(&self, engine: &Engine) {
-        match engine.insecure_registries().await {
-            Ok(registries) => self.registry.set_insecure(registries.iter().collect()),
-            Err(error) => tracing::debug!(%error, "the engine's insecure registries are not known"),
+    /// Takes over the engine's settings for registries, so that these are asked as a pull would ask them.
+    pub async fn learn_settings(&self, engine: &Engine) {
+        match engine.registry_settings().await {
+            Ok(settings) => {
+                self.registry.set_insecure(settings.insecure.iter().collect());
+                self.registry.set_mirrors(settings.mirrors.iter().collect());
+            }
+            Err(error) => tracing::debug!(%error, "the engine's settings for registries are not known"),
         }
     }
 

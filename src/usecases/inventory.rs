@@ -134,7 +134,7 @@ impl Host {
         let watch = async {
             loop {
                 // An engine that comes back may have other settings.
-                self.service.freshness.learn_insecure(&self.engine).await;
+                self.service.freshness.learn_settings(&self.engine).await;
                 if let Err(error) = self.engine.watch(|news| self.inventory.heard(news)).await {
                     tracing::debug!(%error, "the engine's events are not heard");
                 }

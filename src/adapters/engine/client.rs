@@ -82,6 +82,16 @@ pub struct EngineInfo {
     pub is_podman: bool,
 }
 
+/// How an engine goes about pulls, by the settings of its administrator. Podman has its own files for that and reports
+/// none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// The registries, by name or network, that it speaks plain http to, or whose certificates it does not check.
+    pub insecure: Vec<String>,
+    /// The addresses that it asks in the place of Docker Hub, in this order.
+    pub mirrors: Vec<String>,
+}
+
 impl Engine {
     /// An engine that is first contacted when it is first asked: one that is down now may come up later.
     pub fn new(host: DockerHost) -> Result<Self, EngineError> {
@@ -118,14 +128,10 @@ impl Engine {
         })
     }
 
-    /// The registries that the engine speaks plain http to, or whose certificates it does not check.
-    pub async fn insecure_registries(&self) -> Result<Vec<String>, EngineError> {
+    /// The engine's settings for the registries that it pulls from.
+    pub async fn registry_settings(&self) -> Result<RegistrySettings, EngineError> {
         let info = self.wire.json(Method::GET, "/info", None, READ_DEADLINE).await?;
-        let config = &info["RegistryConfig"];
-        let named =
-            config["IndexConfigs"].as_object().into_iter().flatten().filter(|(_, index)| index["Secure"] == false);
-        let ranges = config["InsecureRegistryCIDRs"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        Ok(named.map(|(name, _)| name.clone()).chain(ranges.map(str::to_owned)).collect())
+        Ok(parse::registry_settings(&info["RegistryConfig"]))
     }
 
     /// Every container, stopped ones included: one request, however many there are.

@@ -17,7 +17,7 @@ mod wire;
 
 pub use autopsy::Autopsy;
 pub use change::PullEvent;
-pub use client::{Engine, EngineInfo, News};
+pub use client::{Engine, EngineInfo, News, RegistrySettings};
 pub use connection::Carried;
 pub use error::EngineError;
 pub use host::{DockerHost, DockerHostError};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::client::News;
+use super::client::{News, RegistrySettings};
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::container::{
     ComposeLabels, Container, ContainerState, Health, LocalImage, PlatformManifest, Vitals,
@@ -153,6 +153,29 @@ fn available_manifest(value: &Value) -> Option<PlatformManifest> {
     Some(PlatformManifest { digest: digest(&value["Descriptor"]["digest"])?, platform })
 }
 
+/// Compares a version, as `GET /version` has it: whether it is below `(major, minor)`; one that cannot be read is not.
+pub fn is_before(version: &str, than: (u32, u32)) -> bool {
+    let mut numbers = version.split('.').map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < than)
+}
+
+/// Recognises a containerd store in the answer of `GET /info`.
+pub fn has_containerd_store(info: &Value) -> bool {
+    let status = info["DriverStatus"].as_array().into_iter().flatten();
+    status.into_iter().any(|entry| entry[0] == "driver-type" && entry[1] == "io.containerd.snapshotter.v1")
+}
+
+/// The part `RegistryConfig` of `GET /info`.
+pub fn registry_settings(value: &Value) -> RegistrySettings {
+    let texts = |value: &Value| value.as_array().into_iter().flatten().filter_map(text).collect::<Vec<_>>();
+    let named = value["IndexConfigs"].as_object().into_iter().flatten().filter(|(_, index)| index["Secure"] == false);
+    let ranges = texts(&value["InsecureRegistryCIDRs"]);
+    RegistrySettings {
+        insecure: named.map(|(name, _)| name.clone()).chain(ranges).collect(),
+        mirrors: texts(&value["Mirrors"]),
+    }
+}
+
 fn digest(value: &Value) -> Option<Digest> {
     value.as_str()?.parse().ok()
 }
@@ -184,6 +207,27 @@ mod tests {
             ("Up 3 seconds", Health::None),
         ] {
             assert_eq!(health_of_status(status), health, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_settings_for_registries_are_read() {
+        let index = |secure: bool| json!({"Mirrors": [], "Secure": secure, "Official": false});
+        let value = json!({"InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"], "Mirrors": ["http://nas:5000/"],
+                           "IndexConfigs": {"docker.io": index(true), "nas:5001": index(false)}});
+        let settings = registry_settings(&value);
+        assert_eq!(settings.insecure, ["nas:5001", "::1/128", "127.0.0.0/8"]);
+        assert_eq!(settings.mirrors, ["http://nas:5000/"]);
+        assert_eq!(registry_settings(&Value::Null), RegistrySettings::default());
+        assert_eq!(registry_settings(&json!({"Mirrors": null})), RegistrySettings::default());
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (version, before) in
+            [("27.1.2", true), ("26.1.5+dfsg1", true), ("27.2.0", false), ("28.5.2+dfsg4", false), ("dev", false)]
+        {
+            assert_eq!(is_before(version, (27, 2)), before, "{version}");
         }
     }
 

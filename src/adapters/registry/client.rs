@@ -19,6 +19,7 @@ use super::helper::Helpers;
 use super::hosts::Hosts;
 use super::insecure::InsecureRegistries;
 use super::manifest::{self, Manifest, RemoteDigest};
+use super::mirrors::Mirrors;
 use super::stats::RegistryStats;
 use super::tls::Clients;
 use super::token::Tokens;
@@ -43,9 +44,12 @@ pub struct RegistryOptions {
     pub helper_timeout: Duration,
     /// See [`Registry::set_insecure`].
     pub insecure: InsecureRegistries,
+    /// Host and port of Docker Hub's API.
+    pub hub: String,
     /// Files with certificates (PEM) of authorities that are trusted for all hosts, besides the system's.
     pub authorities: Vec<PathBuf>,
-    /// The engine's folder `certs.d`: `*.crt` in a folder with a registry's name are trusted for that registry.
+    /// The engine's folder `certs.d`: `*.crt` in a folder with a registry's name are trusted for that registry, and
+    /// `*.cert` with a `*.key` of the same name are shown to it.
     pub certs_dir: PathBuf,
     /// The time for one request, from connecting to the last byte of the answer.
     pub request_timeout: Duration,
@@ -65,6 +69,7 @@ impl RegistryOptions {
             helper_environment: BTreeMap::new(),
             helper_timeout: Duration::from_secs(10),
             insecure: InsecureRegistries::default(),
+            hub: "registry-1.docker.io".to_owned(),
             authorities: Vec::new(),
             certs_dir: "/etc/docker/certs.d".into(),
             request_timeout: Duration::from_secs(15),
@@ -92,12 +97,19 @@ pub(super) struct Inner {
     pub(super) timeout: Duration,
     credentials: CredentialStore,
     insecure: Mutex<Arc<InsecureRegistries>>,
+    mirrors: Mutex<Arc<Mirrors>>,
+    /// Host and port of Docker Hub's API.
+    pub(super) hub: String,
     question_timeout: Duration,
 }
 
 impl Inner {
     pub(super) fn insecure(&self) -> Arc<InsecureRegistries> {
         self.insecure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn mirrors(&self) -> Arc<Mirrors> {
+        self.mirrors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -119,6 +131,8 @@ impl Registry {
                 timeout: options.request_timeout,
                 credentials: CredentialStore::new(options.docker_config, helpers),
                 insecure: Mutex::new(Arc::new(options.insecure)),
+                mirrors: Mutex::default(),
+                hub: options.hub,
                 question_timeout: options.question_timeout,
             }),
         }
@@ -131,6 +145,11 @@ impl Registry {
         if **current != insecure {
             *current = Arc::new(insecure);
         }
+    }
+
+    /// Replaces the addresses that the engine asks in the place of Docker Hub; it reports them with the insecure ones.
+    pub fn set_mirrors(&self, mirrors: Mirrors) {
+        *self.inner.mirrors.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(mirrors);
     }
 
     /// The counters of all requests that were made.

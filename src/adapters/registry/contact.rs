@@ -20,7 +20,7 @@ use super::insecure::InsecureRegistries;
 use super::stats::RequestKind;
 use super::tls::Stick;
 
-/// Time for one way of speaking where there is another to try.
+/// Time for one way of speaking, or for a mirror, where there is another to try.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// A host's address is only needed to see whether it is this machine or in a listed network.
 const LOOKUP: Duration = Duration::from_secs(2);
@@ -28,17 +28,25 @@ const LOOKUP: Duration = Duration::from_secs(2);
 /// How a registry is spoken to.
 #[derive(Clone)]
 pub(super) struct Contact {
-    /// Scheme, host and port.
+    /// Scheme, host and port; of a mirror also the path that all of its paths begin with.
     pub base: Url,
     pub client: Client,
     trust: Trust,
 }
 
+/// The place of a registry's API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Endpoint {
+    /// Host and port.
+    pub host: String,
+    /// The whole address, where the engine's settings name it; else the way of speaking has to be found out.
+    pub address: Option<Url>,
+}
+
 /// What a [`Contact`] depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ContactKey {
-    /// Host and port of the registry's API.
-    pub host: String,
+    pub endpoint: Endpoint,
     /// The administrator's list. With another list it has to be found out again.
     pub insecure: Arc<InsecureRegistries>,
 }
@@ -55,6 +63,16 @@ enum Trust {
 }
 
 impl Contact {
+    /// The address of a path below `/v2/`.
+    pub(super) fn api(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        let before = url.path().trim_end_matches('/');
+        // An address may name the API itself.
+        let before = if before == "/v2" { "" } else { before };
+        url.set_path(&format!("{before}/v2/{path}"));
+        url
+    }
+
     pub(super) fn is_home(&self, url: &Url) -> bool {
         self.base.origin() == url.origin()
     }
@@ -64,10 +82,10 @@ impl Inner {
     /// How a registry is spoken to; found out once for all who ask at the same time.
     pub(super) async fn contact(&self, question: &Question<'_>, key: &ContactKey) -> Result<Contact, RegistryError> {
         let first = async {
-            let host = self.hosts.named(&key.host);
+            let host = self.hosts.named(&key.endpoint.host);
             host.check(question.began)?;
             let began = Instant::now();
-            let found = self.find_out(question, &host, &key.insecure).await;
+            let found = self.find_out(question, &host, key).await;
             if let Err(error) = &found {
                 host.failed(began, error);
             }
@@ -94,23 +112,21 @@ impl Inner {
         }
     }
 
-    async fn find_out(
-        &self,
-        question: &Question<'_>,
-        host: &Host,
-        insecure: &InsecureRegistries,
-    ) -> Result<Contact, RegistryError> {
+    async fn find_out(&self, question: &Question<'_>, host: &Host, key: &ContactKey) -> Result<Contact, RegistryError> {
         let unusable = |_| RegistryError::protocol(&host.name, "is not the name of a host");
         let https: Url = format!("https://{}", host.name).parse().map_err(unusable)?;
         let http: Url = format!("http://{}", host.name).parse().map_err(unusable)?;
-        let (trust, places) = demands(question.registry, &https, insecure).await;
+        let address = key.endpoint.address.as_ref();
+        let (trust, places) = demands(question.registry, address.unwrap_or(&https), &key.insecure).await;
         // One port speaks one language, and on this machine that is nearly always plain http.
-        let ways = match trust {
-            Trust::Verified => vec![https],
-            Trust::Loopback if http.port().is_some() => vec![http, https],
-            Trust::Loopback | Trust::Unverified => vec![https, http],
+        let ways = match (address, trust) {
+            (Some(address), _) => vec![address.clone()],
+            (None, Trust::Verified) => vec![https],
+            (None, Trust::Loopback) if http.port().is_some() => vec![http, https],
+            (None, Trust::Loopback | Trust::Unverified) => vec![https, http],
         };
-        let time = if ways.len() > 1 { self.timeout.min(ATTEMPT) } else { self.timeout };
+        let is_only = ways.len() == 1 && address.is_none();
+        let time = if is_only { self.timeout } else { self.timeout.min(ATTEMPT) };
         let mut doubtful = None;
         let mut failure = None;
         for base in ways {
@@ -156,8 +172,7 @@ impl Inner {
         contact: &Contact,
         time: Duration,
     ) -> Result<Response, RegistryError> {
-        let mut url = contact.base.clone();
-        url.set_path("/v2/");
+        let url = contact.api("");
         let request = contact.client.get(url.clone()).timeout(time);
         self.send_unnoted(question, RequestKind::Ping, &url, request).await
     }

@@ -119,6 +119,11 @@ impl RegistryError {
                 Self::UnknownCa { registry }
             }
             rustls::Error::InvalidMessage(_) => Self::protocol(&registry, "does not speak https"),
+            rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
+                let reason =
+                    format!("it wants a client's certificate; put client.cert and client.key into certs.d/{registry}");
+                Self::Tls { registry, reason }
+            }
             rustls::Error::General(reason) => Self::Tls { registry, reason: reason.clone() },
             other => Self::Tls { registry, reason: other.to_string() },
         }

@@ -11,11 +11,12 @@ use url::Url;
 use super::backoff;
 use super::challenge::{self, Asked};
 use super::client::Inner;
-use super::contact::{Contact, ContactKey, is_for_https};
+use super::contact::{Contact, ContactKey, Endpoint, is_for_https};
 use super::credentials::Login;
 use super::error::RegistryError;
 use super::grant::{Grant, Hop};
 use super::manifest;
+use super::mirrors::HUB;
 use super::stats::RequestKind;
 
 pub(super) const MAX_REDIRECTS: usize = 3;
@@ -33,7 +34,8 @@ pub(super) struct Question<'a> {
 }
 
 impl Inner {
-    /// Asks for a manifest by tag or digest and gives back the answer, which is a refusal only in the sense of "not
+    /// Asks for a manifest by tag or digest where a pull would look for it: Docker Hub's at the engine's mirrors first.
+    /// Gives back the answer, which is a refusal only in the sense of "not
     /// found", "not like this" or "not now"; those for want of rights and for too many requests are errors.
     pub(super) async fn ask(
         &self,
@@ -41,7 +43,33 @@ impl Inner {
         method: &Method,
         wanted: &str,
     ) -> Result<Response, RegistryError> {
-        let key = ContactKey { host: endpoint(question.registry), insecure: self.insecure() };
+        if question.registry == HUB {
+            for mirror in self.mirrors().endpoints() {
+                let host = mirror.host.clone();
+                let anonymous = Question {
+                    registry: &host,
+                    repository: question.repository,
+                    login: Login::anonymous(),
+                    began: question.began,
+                };
+                match self.ask_endpoint(&anonymous, mirror, method, wanted).await {
+                    Ok(answer) if answer.status() == StatusCode::OK => return Ok(answer),
+                    Ok(answer) => tracing::debug!(mirror = host, status = %answer.status(), "asking elsewhere"),
+                    Err(error) => tracing::debug!(mirror = host, %error, "asking elsewhere"),
+                }
+            }
+        }
+        self.ask_endpoint(question, self.endpoint(question.registry), method, wanted).await
+    }
+
+    async fn ask_endpoint(
+        &self,
+        question: &Question<'_>,
+        endpoint: Endpoint,
+        method: &Method,
+        wanted: &str,
+    ) -> Result<Response, RegistryError> {
+        let key = ContactKey { endpoint, insecure: self.insecure() };
         let contact = self.contact(question, &key).await?;
         let answer = self.ask_contact(question, &contact, method, wanted).await;
         let has_changed = match &answer {
@@ -55,6 +83,12 @@ impl Inner {
         answer
     }
 
+    /// Returns where a registry's API is. Only the Hub's is elsewhere than its name says.
+    fn endpoint(&self, registry: &str) -> Endpoint {
+        let host = if registry == HUB { self.hub.clone() } else { registry.to_lowercase() };
+        Endpoint { host, address: None }
+    }
+
     async fn ask_contact(
         &self,
         question: &Question<'_>,
@@ -62,8 +96,7 @@ impl Inner {
         method: &Method,
         wanted: &str,
     ) -> Result<Response, RegistryError> {
-        let mut url = contact.base.clone();
-        url.set_path(&format!("/v2/{}/manifests/{wanted}", question.repository));
+        let mut url = contact.api(&format!("{}/manifests/{wanted}", question.repository));
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.ask_hop(question, contact, method, &url).await?;
             match redirect(&answer, &url).map_err(|reason| RegistryError::protocol(question.registry, reason))? {
@@ -180,11 +213,6 @@ impl Inner {
             backoff::wait(field, &String::from_utf8_lossy(&beginning), strikes, Timestamp::now())
         }))
     }
-}
-
-/// Where a registry's API is. Only the Hub's is elsewhere than its name says.
-fn endpoint(registry: &str) -> String {
-    if registry == "docker.io" { "registry-1.docker.io".to_owned() } else { registry.to_lowercase() }
 }
 
 pub(super) fn challenge_of(answer: &Response) -> Option<Asked> {

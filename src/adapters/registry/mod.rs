@@ -10,6 +10,7 @@
 //! * Tokens are fetched once for each registry, scope and login and shared until they expire (`token`).
 //! * Credentials come from Docker's `config.json` or from a Podman auth file, as they are at the moment of the question
 //!   (`credentials`), and go only where they were meant to go (`realm`, `exchange`).
+//! * What is asked of Docker Hub goes to the engine's mirrors first (`mirrors`), since that is where a pull looks.
 //! * A host that limits, or cannot be reached, delays nobody but those who ask it (`hosts`).
 //!
 //! Start reading in `client`.
@@ -27,6 +28,7 @@ mod helper;
 mod hosts;
 mod insecure;
 mod manifest;
+mod mirrors;
 mod realm;
 mod stats;
 mod tls;
@@ -36,5 +38,6 @@ pub use client::{Registry, RegistryOptions};
 pub use error::RegistryError;
 pub use insecure::InsecureRegistries;
 pub use manifest::{Manifest, RemoteDigest};
+pub use mirrors::Mirrors;
 pub use stats::{RegistryStats, RequestCount, RequestKind};
 pub(in crate::adapters) use tls::install_provider;

@@ -10,7 +10,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
@@ -69,21 +69,28 @@ impl Clients {
 
     /// For https to any host: the system's authorities and the further ones.
     pub(super) fn system(&self, host: &str) -> Result<Client, RegistryError> {
-        keep(&self.system, || self.trusting(host, &self.authorities, false))
+        keep(&self.system, || self.trusting(host, &self.authorities, &[], false))
     }
 
-    /// For https to one registry: as [`system`](Self::system), and what the engine trusts for this registry. It is read
-    /// anew each time, so that a certificate that is added later counts.
+    /// For https to one registry: as [`system`](Self::system), and with what the engine trusts for this registry and shows
+    /// to it. It is read anew each time, so that a certificate that is added later counts.
     pub(super) fn registry(&self, host: &str, loopback: bool) -> Result<Client, RegistryError> {
-        let own = certificate_files(&self.certs_dir.join(host));
-        if own.is_empty() && !loopback {
+        let folder = self.certs_dir.join(host);
+        let (own, shown) = (files_of(&folder, "crt"), files_of(&folder, "cert"));
+        if own.is_empty() && shown.is_empty() && !loopback {
             return self.system(host);
         }
         let files: Vec<_> = self.authorities.iter().cloned().chain(own).collect();
-        self.trusting(host, &files, loopback)
+        self.trusting(host, &files, &shown, loopback)
     }
 
-    fn trusting(&self, host: &str, files: &[PathBuf], loopback: bool) -> Result<Client, RegistryError> {
+    fn trusting(
+        &self,
+        host: &str,
+        files: &[PathBuf],
+        shown: &[PathBuf],
+        loopback: bool,
+    ) -> Result<Client, RegistryError> {
         let mut extra = Vec::new();
         for file in files {
             match CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
@@ -93,12 +100,16 @@ impl Clients {
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Authorities::new(extra, provider.clone());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let unusable = |error: TlsError| RegistryError::Tls { registry: host.to_owned(), reason: error.to_string() };
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| RegistryError::Tls { registry: host.to_owned(), reason: error.to_string() })?
+            .map_err(unusable)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match shown.iter().find_map(|file| identity(file)) {
+            Some((chain, key)) => config.with_client_auth_cert(chain, key).map_err(unusable)?,
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let builder = Client::builder().tls_backend_preconfigured(config);
         build(host, if loopback { builder.no_proxy() } else { builder })
@@ -134,13 +145,34 @@ fn build(host: &str, builder: ClientBuilder) -> Result<Client, RegistryError> {
         .map_err(|error| RegistryError::Tls { registry: host.to_owned(), reason: error.without_url().to_string() })
 }
 
-/// The files that the engine takes for certificates of authorities, in a stable order.
-fn certificate_files(folder: &Path) -> Vec<PathBuf> {
+/// The files of a registry's folder with one extension, in a stable order. The engine takes `crt` for certificates of
+/// authorities and `cert` for those of clients.
+fn files_of(folder: &Path, wanted: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == "crt")).collect();
+    let mut files: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == wanted)).collect();
     files.sort();
     files
+}
+
+/// The certificate in `file` and its key, from the file beside it with the extension `key`; `None` if either cannot be
+/// used, and the next one is tried.
+fn identity(file: &Path) -> Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let key = file.with_extension("key");
+    let chain = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match (chain, PrivateKeyDer::from_pem_file(&key)) {
+        (Ok(chain), Ok(key)) if !chain.is_empty() => Some((chain, key)),
+        (Err(error), _) => {
+            tracing::warn!(file = %file.display(), %error, "the client's certificate cannot be used");
+            None
+        }
+        (Ok(_), Err(error)) => {
+            tracing::warn!(file = %key.display(), %error, "the key of the client's certificate cannot be used");
+            None
+        }
+        (Ok(_), Ok(_)) => None,
+    }
 }
 
 /// The system's authorities and further ones.

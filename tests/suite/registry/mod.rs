@@ -4,6 +4,7 @@ mod asking;
 mod credentials;
 pub mod fake;
 mod limits;
+mod mirrors;
 mod privacy;
 pub mod setup;
 mod tls;

@@ -1,9 +1,10 @@
 //! Which certificates are accepted, and how a registry's way of speaking is found out.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use restock::adapters::registry::{RegistryError, RequestKind};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 
 use super::fake::{Answer, Fake, index_digest};
 use super::setup::{Client, basic, login};
@@ -25,14 +26,22 @@ fn server(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> ServerConfig {
         .expect("a certificate")
 }
 
-/// A certificate that a private authority signed.
-fn signed() -> Certificates {
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
+}
+
+fn certificate_of(authority: &CertifiedIssuer<'static, KeyPair>, name: &str) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
-    let certificate = params.signed_by(&key, &authority).expect("a certificate");
+    let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+    (params.signed_by(&key, authority).expect("a certificate"), key)
+}
+
+/// A certificate that a private authority signed.
+fn signed() -> Certificates {
+    let authority = authority();
+    let (certificate, key) = certificate_of(&authority, "127.0.0.1");
     Certificates { server: server(vec![certificate.der().clone()], &key), authority: authority.pem() }
 }
 
@@ -80,6 +89,36 @@ async fn an_unknown_authority_a_missing_and_a_wrong_password_are_three_things() 
         let summaries = [unknown.summary(), missing.summary(), wrong.summary()];
         assert!(summaries[0] != summaries[1] && summaries[1] != summaries[2] && summaries[0] != summaries[2]);
     }
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_a_client_certificate_is_shown_the_engines() {
+    let authority = authority();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der().clone()).expect("an authority");
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().expect("a check");
+    let (chain, key) = certificate_of(&authority, "127.0.0.1");
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(clients)
+        .with_single_cert(vec![chain.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).expect("a key"))
+        .expect("a certificate");
+    let fake = Fake::start_tls(server, |_| Answer::index()).await;
+    let client = Client::new();
+    let reference = format!("{}/x", fake.name());
+    trust(&client, &fake.name(), &authority.pem());
+
+    let error = client.digest(&reference).await.expect_err("no certificate");
+    assert!(error.to_string().contains("client.cert and client.key"), "{error}");
+    let (chain, key) = certificate_of(&authority, "me");
+    let folder = client.home.path().join("certs.d").join(fake.name());
+    std::fs::write(folder.join("client.cert"), chain.pem()).expect("written");
+    // Without its key it is of no use.
+    assert!(client.digest(&reference).await.is_err());
+    std::fs::write(folder.join("client.key"), key.serialize_pem()).expect("written");
+    assert_eq!(client.digest(&reference).await, Ok(index_digest()));
 }
 
 #[tokio::test]
