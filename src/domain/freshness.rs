@@ -1,5 +1,6 @@
 //! Whether what runs is what the registry has, told without pulling.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -41,6 +42,36 @@ pub struct Known {
     pub failure: Option<String>,
     /// When the registry was asked last.
     pub asked_at: Timestamp,
+}
+
+/// The origins of the images of a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// `repository@digest` of each image, by its ID.
+    pub digests: BTreeMap<String, Vec<String>>,
+    /// The complete forms of the names that mean images which were made on this machine: no registry knows them, and none
+    /// is to learn of them.
+    pub made_here: BTreeSet<String>,
+}
+
+impl Origins {
+    /// The `repository@digest` names of what a container runs.
+    pub fn digests_of(&self, container: &Container) -> &[String] {
+        self.digests.get(container.image_id.as_str()).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The reference as one that can be followed in a registry.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn followed(&self, reference: &str) -> Result<ImageReference, &'static str> {
+        match reference.parse::<ImageReference>() {
+            Ok(parsed) if parsed.digest().is_some() => Err("pinned by its digest"),
+            Ok(parsed) if self.made_here.contains(&parsed.canonical()) => Err("the image was made on this machine"),
+            Ok(parsed) => Ok(parsed),
+            Err(_) => Err("made from an image ID"),
+        }
+    }
 }
 
 /// A status with its reason.

@@ -66,6 +66,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Names those of `own`, whose images were made on this machine, that have containers and nothing newer.
+    pub fn skip_own(&mut self, own: &BTreeSet<ServiceName>, containers: &[Container]) {
+        let running = by_service(containers);
+        for service in own.iter().filter(|service| running.contains_key(service)) {
+            let changes = self.changes.iter().any(|change| change.service == *service);
+            if !changes && !self.skipped.iter().any(|skipped| skipped.service == *service) {
+                self.skipped.push(Skipped { service: service.clone(), reason: SkipReason::Local });
+            }
+        }
+    }
+
     /// Leaves services alone, each for its reason.
     pub fn leave_out(&mut self, services: &BTreeMap<ServiceName, SkipReason>) {
         let is_in = |name: &ServiceName| !services.contains_key(name);

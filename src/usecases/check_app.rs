@@ -1,6 +1,6 @@
 //! Which services of an app have newer images, without pulling.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::context::Host;
-use super::freshness::{Ask, asked_of, digests_of, followed};
+use super::freshness::{Ask, asked_of};
 use super::inventory::Snapshot;
 use super::jobs::{Running, Ticket};
 use super::list_apps::App;
@@ -17,7 +17,7 @@ use super::list_images::authfile_among;
 use crate::adapters::apps_dir::AppDirError;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
-use crate::domain::freshness::{Finding, Status, overall};
+use crate::domain::freshness::{Finding, Origins, Status, overall};
 use crate::domain::hold::HeldBack;
 use crate::domain::job::{Job, JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::plan::{SkipReason, Skipped, by_service};
@@ -66,19 +66,13 @@ impl Host {
         if let Err(error) = &app.model {
             return Err(error.clone());
         }
-        let mut status = self.status_of(app, &snapshot.digests, &self.service.running_jobs().await?, ask).await;
+        let mut status = self.status_of(app, &snapshot.origins, &self.service.running_jobs().await?, ask).await;
         self.tell_holds(app, &mut status).await?;
         Ok(status)
     }
 
     /// Tells the freshness of an app that has been looked at already. `running` are the jobs that run.
-    pub async fn status_of(
-        &self,
-        app: &App,
-        digests: &BTreeMap<String, Vec<String>>,
-        running: &[Job],
-        ask: Ask,
-    ) -> AppStatus {
+    pub async fn status_of(&self, app: &App, origins: &Origins, running: &[Job], ask: Ask) -> AppStatus {
         let services = app.model.as_ref().map(|model| &model.project.services).ok();
         let containers = by_service(&app.containers);
         let follows = services
@@ -87,7 +81,7 @@ impl Host {
             .filter(|(name, service)| containers.contains_key(name) && service.pull_policy == PullPolicy::Asks)
             .filter_map(|(name, service)| {
                 let authfile = containers.get(name).and_then(|replicas| authfile_among(replicas));
-                Some((followed(&service.image).ok()?, authfile))
+                Some((origins.followed(&service.image).ok()?, authfile))
             });
         let asked = asked_of(follows);
         self.service.freshness.learn(&asked, ask).await;
@@ -101,11 +95,7 @@ impl Host {
                     let mut finding = None::<Finding>;
                     // One stale replica makes the service stale.
                     for replica in replicas {
-                        let found = self
-                            .service
-                            .freshness
-                            .find(replica, &service.image, digests_of(replica, digests), ask)
-                            .await;
+                        let found = self.service.freshness.find(replica, &service.image, origins, ask).await;
                         if finding.as_ref().is_none_or(|known| overall([known.status, found.status]) != known.status) {
                             finding = Some(found);
                         }
@@ -175,7 +165,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
         return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(name));
     }
     let snapshot = host.snapshot().await?;
-    let found = host.status_of(&app, &snapshot.digests, &host.service.running_jobs().await?, Ask::Force).await;
+    let found = host.status_of(&app, &snapshot.origins, &host.service.running_jobs().await?, Ask::Force).await;
     let containers = by_service(&app.containers);
     let (mut changes, mut skipped, mut failed, mut judged) = (Vec::new(), Vec::new(), Vec::new(), false);
     for found in found.services {

@@ -7,8 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::jobs::{Running, cancelled};
 use super::relay::Relay;
 use super::resolve::{
-    canonical_references, check_containers, check_directory, config, containers_of, of_directory, redactor,
-    with_what_runs,
+    canonical_references, check_containers, check_directory, config, containers_of, redactor, with_what_runs,
 };
 use super::update_app::{Prepared, UpdateOptions};
 use crate::adapters::apps_dir::AppDir;
@@ -17,6 +16,7 @@ use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redacto
 use crate::adapters::lock::ImageLocks;
 use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
+use crate::domain::freshness::Origins;
 use crate::domain::image::ImageReference;
 use crate::domain::plan::by_service;
 use crate::domain::project::{Project, Service};
@@ -30,6 +30,8 @@ pub(super) struct Fetched {
     /// `repository@digest` of what the containers run, by image ID, from before the pull: afterwards a containerd store
     /// has forgotten it.
     pub digests: BTreeMap<String, Vec<String>>,
+    /// The services whose images were made on this machine: they were not pulled.
+    pub own: BTreeSet<ServiceName>,
     /// The locks of the project's references.
     pub locks: ImageLocks,
 }
@@ -56,11 +58,13 @@ pub(super) async fn fetch(
     }
     let known = host.service.store.references(&app.id()).await?;
     let mut locks = running.image_locks(&known).await?;
+    let origins = host.engine.origins().await?;
     let digests = match &options.prepared {
         Some(prepared) => prepared.digests.clone(),
-        None => digests_of(running, app, everything).await?,
+        None => origins.digests.clone(),
     };
-    let (model, mut pulled) = if options.prepared.is_some() || known.is_empty() {
+    let has_own = known.iter().any(|reference| origins.made_here.contains(reference));
+    let (model, mut pulled) = if options.prepared.is_some() || known.is_empty() || has_own {
         (config(compose, app, &call).await?, None)
     } else {
         let (model, pulled) = resolve_and_pull(running, app, compose, &call, &named).await?;
@@ -86,32 +90,46 @@ pub(super) async fn fetch(
     if known != references {
         host.service.store.remember_references(&app.id(), &references).await?;
     }
+    let own = made_here(&model.project, &origins);
     let redactor = redactor(app, &model).await?;
     let failed = |failure: PullFailure| failure.error(&model.project, &redactor).app(&app.name);
     let more = match (pulled, &options.prepared) {
         (Some(pulled), _) => pulled.map(|()| hidden).map_err(failed)?,
         (None, Some(prepared)) => missing(running, &model, prepared).await?,
         (None, None) => {
-            // No names mean everything.
-            pull(running, compose, &call, &named, &redactor, running.handle.cancelled()).await.map_err(failed)?;
+            if let Some(services) = in_registries(&model.project, &named, &own) {
+                pull(running, compose, &call, &services, &redactor, running.handle.cancelled())
+                    .await
+                    .map_err(failed)?;
+            }
             Vec::new()
         }
     };
     if !more.is_empty() {
         pull(running, compose, &call, &more, &redactor, running.handle.cancelled()).await.map_err(failed)?;
     }
-    Ok(Fetched { call, model, selected, digests, locks })
+    Ok(Fetched { call, model, selected, digests, own, locks })
 }
 
-async fn digests_of(
-    running: &Running,
-    app: &AppDir,
-    everything: &[Container],
-) -> Result<BTreeMap<String, Vec<String>>, Error> {
-    let own = of_directory(app, everything).await;
-    let ids: BTreeSet<_> = own.iter().map(|container| container.image_id.to_string()).collect();
-    let images = running.host.engine.images(ids).await?;
-    Ok(images.into_iter().filter_map(|(id, image)| Some((id, image?.repo_digests))).collect())
+/// The services whose images were made on this machine.
+fn made_here(project: &Project, origins: &Origins) -> BTreeSet<ServiceName> {
+    let is_own = |service: &Service| {
+        let reference = service.image.parse::<ImageReference>();
+        reference.is_ok_and(|reference| origins.made_here.contains(&reference.canonical()))
+    };
+    project.services.iter().filter(|(_, service)| is_own(service)).map(|(name, _)| name.clone()).collect()
+}
+
+/// The services to pull of those that are named, where no names mean everything, both times; `None` if there is nothing
+/// to pull. What was made here is in no registry: its failure would be that of the whole pull.
+fn in_registries(project: &Project, named: &[ServiceName], own: &BTreeSet<ServiceName>) -> Option<Vec<ServiceName>> {
+    if own.is_empty() {
+        return Some(named.to_vec());
+    }
+    let is_named = |name: &&ServiceName| named.is_empty() || named.contains(*name);
+    let services: Vec<_> =
+        project.services.keys().filter(is_named).filter(|name| !own.contains(*name)).cloned().collect();
+    (!services.is_empty()).then_some(services)
 }
 
 /// The configuration, and how the pull that ran beside it ended. An invalid file ends the pull at once.

@@ -14,7 +14,7 @@ use crate::adapters::registry::Registry;
 use crate::adapters::store::{Store, StoreError};
 use crate::adapters::task;
 use crate::domain::container::{Container, LocalImage};
-use crate::domain::freshness::{Comparison, Finding, Known, Status, compare, digests_in, status};
+use crate::domain::freshness::{Comparison, Finding, Known, Origins, Status, compare, digests_in, status};
 use crate::domain::image::{Digest, ImageReference};
 
 /// How long an answer is believed.
@@ -168,8 +168,8 @@ impl Freshness {
     /// Asks anew where a pull has brought something else than what is known to be in the registry.
     pub fn learn_pulled(&self, images: &BTreeMap<String, Option<LocalImage>>) {
         let surprising = |(reference, image): (&String, &Option<LocalImage>)| {
-            let (parsed, image) = (followed(reference).ok()?, image.as_ref()?);
-            let (remote, _) = self.known(&parsed)?.digest?;
+            let (parsed, image) = (reference.parse::<ImageReference>().ok()?, image.as_ref()?);
+            let (remote, _) = self.known(&parsed).filter(|_| parsed.digest().is_none())?.digest?;
             let local = digests_in(&image.repo_digests, &parsed);
             (!local.is_empty() && !local.contains(&remote)).then(|| {
                 let authfile = self.slot(&parsed).authfile();
@@ -263,16 +263,14 @@ impl Freshness {
 
     /// Tells how a container that was made from `reference` compares with its registry. Asks nobody but, where the
     /// comparison needs it and `ask` allows, for the content of one index, once for each index.
-    pub async fn find(&self, container: &Container, reference: &str, repo_digests: &[String], ask: Ask) -> Finding {
-        let parsed = match followed(reference) {
+    pub async fn find(&self, container: &Container, reference: &str, origins: &Origins, ask: Ask) -> Finding {
+        let parsed = match origins.followed(reference) {
             Ok(parsed) => parsed,
             Err(reason) => return Finding::of(Status::Skipped, reason),
         };
         let known =
             self.known(&parsed).unwrap_or(Known { digest: None, failure: None, asked_at: Timestamp::UNIX_EPOCH });
-        if repo_digests.is_empty() && container.manifest.is_none() && known.digest.is_none() {
-            return Finding::of(Status::Skipped, "the image was made on this machine");
-        }
+        let repo_digests = origins.digests_of(container);
         let remote = known.digest.as_ref().map(|(digest, _)| digest.clone());
         let comparison = match &remote {
             Some(remote) => Some(self.compare(container, repo_digests, &parsed, remote, ask).await),
@@ -349,25 +347,11 @@ impl Slot {
     }
 }
 
-/// The reference as one that can be followed in a registry, or why it cannot.
-pub fn followed(reference: &str) -> Result<ImageReference, &'static str> {
-    match reference.parse::<ImageReference>() {
-        Ok(parsed) if parsed.digest().is_some() => Err("pinned by its digest"),
-        Ok(parsed) => Ok(parsed),
-        Err(_) => Err("made from an image ID"),
-    }
-}
-
 /// The digests of the manifests that an index lists; none for what is no index.
 fn manifests_in(index: &[u8]) -> BTreeSet<Digest> {
     let value = serde_json::from_slice::<serde_json::Value>(index).unwrap_or_default();
     let manifests = value["manifests"].as_array().into_iter().flatten();
     manifests.filter_map(|manifest| manifest["digest"].as_str()?.parse().ok()).collect()
-}
-
-/// The `repository@digest` names of what a container runs.
-pub fn digests_of<'a>(container: &Container, digests: &'a BTreeMap<String, Vec<String>>) -> &'a [String] {
-    digests.get(container.image_id.as_str()).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -113,7 +113,9 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     let host = &running.host;
     let (of_apps, alone): (Vec<_>, Vec<_>) = members.iter().partition(|container| container.compose.is_some());
     let mut pull_each = Pull::Always;
-    if !alone.is_empty() {
+    let origins = host.snapshot().await?.origins.clone();
+    let guarded = running.guard(alone.iter().copied()).await?;
+    if !alone.is_empty() && origins.followed(&image.canonical()).is_ok() {
         running.step(Step::Pull).await?;
         let authfile = authfile_among(&alone);
         let _lock = running.image_locks(&[image.canonical()].into()).await?;
@@ -151,6 +153,7 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
     if !failures.is_empty() {
         return Err(Error::new(ErrorKind::Internal, "group_failed", failures.join("; ")));
     }
+    running.release(guarded).await;
     Ok(JobResult {
         updated,
         ..JobResult::of(

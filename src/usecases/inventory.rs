@@ -1,6 +1,6 @@
 //! What containers there are, known without asking each time: the engine's events tell when to ask again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use super::events::APPS_CHANGED;
 use crate::adapters::engine::News;
 use crate::adapters::flights::Flights;
 use crate::domain::container::Container;
+use crate::domain::freshness::Origins;
 use crate::domain::image::ImageReference;
 use crate::error::Error;
 
@@ -27,8 +28,7 @@ const BELIEVED: Duration = Duration::from_secs(60);
 /// The containers at one moment.
 pub struct Snapshot {
     pub containers: Vec<Container>,
-    /// `repository@digest` of each image, by its ID.
-    pub digests: Arc<BTreeMap<String, Vec<String>>>,
+    pub origins: Arc<Origins>,
     /// What each container was made from, by its ID.
     pub references: HashMap<String, String>,
     /// Which change of the engine this is the state after.
@@ -90,23 +90,23 @@ impl Host {
         let known = before
             .as_ref()
             .filter(|known| self.inventory.is_watched() && known.images == images && known.at.elapsed() < BELIEVED);
-        let (containers, digests) = match known {
+        let (containers, origins) = match known {
             Some(known) => {
                 let containers = self.engine.containers().await?;
                 let has_new_image = !images_of(&containers).is_subset(&images_of(&known.containers));
-                let digests =
-                    if has_new_image { Arc::new(self.engine.digests().await?) } else { known.digests.clone() };
-                (containers, digests)
+                let origins =
+                    if has_new_image { Arc::new(self.engine.origins().await?) } else { known.origins.clone() };
+                (containers, origins)
             }
             None => {
-                let (containers, digests) = tokio::try_join!(self.engine.containers(), self.engine.digests())?;
-                (containers, Arc::new(digests))
+                let (containers, origins) = tokio::try_join!(self.engine.containers(), self.engine.origins())?;
+                (containers, Arc::new(origins))
             }
         };
         let references = self.references(&containers).await?;
         let mut last = self.inventory.lock();
         let serial = last.as_ref().map_or(0, |last| last.serial + 1);
-        let snapshot = Arc::new(Snapshot { containers, digests, references, generation, images, serial, at });
+        let snapshot = Arc::new(Snapshot { containers, origins, references, generation, images, serial, at });
         *last = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -241,7 +241,7 @@ impl Inventory {
 impl Snapshot {
     /// Whether a list made from the other one looks different.
     fn shows_otherwise(&self, other: &Self) -> bool {
-        self.containers != other.containers || self.digests != other.digests
+        self.containers != other.containers || self.origins != other.origins
     }
 }
 

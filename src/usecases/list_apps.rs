@@ -1,6 +1,6 @@
 //! The apps as they are now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::adapters::disk::Hangs;
 use crate::adapters::flights::Flights;
 use crate::domain::app::AppState;
 use crate::domain::container::{Container, ContainerState};
-use crate::domain::freshness::Status;
+use crate::domain::freshness::{Origins, Status};
 use crate::domain::job::Job;
 use crate::domain::plan::by_service;
 use crate::domain::project::Project;
@@ -169,7 +169,7 @@ impl Host {
             if trust == Trust::Known {
                 asked.into_iter().for_each(|call| self.renew_project(&app.dir, &found.files, call));
             }
-            seen.push(self.see(app, &snapshot.digests, &running, &toggles).await);
+            seen.push(self.see(app, &snapshot.origins, &running, &toggles).await);
         }
         let serial = last.map_or(0, |last| last.serial + 1);
         let look = Arc::new(Look { apps: seen, serial, seen_at, snapshot, made_from, at });
@@ -231,14 +231,8 @@ impl Host {
         }
     }
 
-    async fn see(
-        &self,
-        app: App,
-        digests: &BTreeMap<String, Vec<String>>,
-        running: &[Job],
-        toggles: &Toggles,
-    ) -> SeenApp {
-        let found = self.status_of(&app, digests, running, Ask::Nobody).await;
+    async fn see(&self, app: App, origins: &Origins, running: &[Job], toggles: &Toggles) -> SeenApp {
+        let found = self.status_of(&app, origins, running, Ask::Nobody).await;
         let known = found.checked_at.is_some() || found.status == Status::Skipped;
         let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(found.status);
         SeenApp { policy: policy_of(&app, toggles), app, status }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::context::Host;
-use super::freshness::{Ask, Asked, digests_of, followed};
+use super::freshness::{Ask, Asked};
 use super::inventory::Snapshot;
 use super::policies::Toggles;
 use crate::adapters::task;
@@ -62,7 +62,8 @@ impl Host {
 
     /// Asks for what is missing or older than five minutes, without anybody waiting for it.
     pub fn refresh_groups(self: &Arc<Self>, snapshot: &Snapshot) {
-        let groups = by_reference(snapshot).into_iter().filter(|(reference, _)| reference.digest().is_none());
+        let is_followed = |reference: &ImageReference| snapshot.origins.followed(&reference.canonical()).is_ok();
+        let groups = by_reference(snapshot).into_iter().filter(|(reference, _)| is_followed(reference));
         let references: Asked = groups.map(|(reference, members)| (reference, authfile_among(&members))).collect();
         if references.keys().all(|reference| self.service.freshness.is_fresh(reference)) {
             return;
@@ -81,11 +82,7 @@ impl Host {
         let mut containers = Vec::with_capacity(members.len());
         let image = reference.familiar();
         for container in members {
-            let finding = self
-                .service
-                .freshness
-                .find(container, &image, digests_of(container, &snapshot.digests), Ask::Nobody)
-                .await;
+            let finding = self.service.freshness.find(container, &image, &snapshot.origins, Ask::Nobody).await;
             containers.push(Member {
                 container_id: container.short_id().to_owned(),
                 container_name: container.name.clone(),
@@ -120,11 +117,11 @@ impl Host {
             return Ok(Finding::of(Status::Preparing, "the container is not up yet"));
         }
         let reference = &snapshot.references[&container.id];
-        if let Ok(parsed) = followed(reference) {
+        if let Ok(parsed) = snapshot.origins.followed(reference) {
             let authfile = container.authfile.clone().or_else(|| authfile_of(&parsed, &snapshot));
             self.service.freshness.learn(&Asked::from([(parsed, authfile)]), ask).await;
         }
-        Ok(self.service.freshness.find(&container, reference, digests_of(&container, &snapshot.digests), ask).await)
+        Ok(self.service.freshness.find(&container, reference, &snapshot.origins, ask).await)
     }
 
     async fn is_being_updated(&self, container: &Container) -> Result<bool, Error> {

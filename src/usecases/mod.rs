@@ -8,6 +8,7 @@ pub mod context;
 pub mod events;
 pub mod freshness;
 pub mod group_update;
+mod guard;
 mod hooks;
 pub mod image_changes;
 mod image_record;

@@ -52,7 +52,7 @@ async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> 
     let mut left_out = host.left_out(&model.project, &containers, &meanings, &changed).await?;
     left_out.retain(|service, _| !changed.contains(service));
     check_followers(app, &model.project, &containers, &changed, &left_out)?;
-    let mut facts = references(changes, &current, &host.engine.digests().await?);
+    let mut facts = references(changes, &current, &host.engine.origins().await?.digests);
     // Others follow the files or their images only when somebody updates them.
     let selected = model.project.with_dependents(&changed);
     facts.push(Fact::Project(project_fact(host, &model.project, &containers, &call, Some(selected)).await?));

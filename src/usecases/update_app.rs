@@ -60,10 +60,26 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     running.step(Step::Snapshot).await?;
     let compose = host.compose().await?;
     let everything = host.engine.containers().await?;
-    check_containers(host, app, &of_directory(app, &everything).await)?;
+    let own = of_directory(app, &everything).await;
+    check_containers(host, app, &own)?;
 
     running.step(Step::Pull).await?;
-    let mut fetched = fetch(running, app, &compose, options, &everything).await?;
+    let guarded = running.guard(&own).await?;
+    let ended = fetch_and_apply(running, app, compose, options, &everything).await?;
+    running.release(guarded).await;
+    let duration_ms = JobResult::of(running.handle.id.clone(), Outcome::Updated, started.elapsed()).duration_ms;
+    Ok(JobResult { duration_ms, ..ended })
+}
+
+async fn fetch_and_apply(
+    running: &Running,
+    app: &AppDir,
+    compose: Compose,
+    options: &UpdateOptions,
+    everything: &[Container],
+) -> Result<JobResult, Error> {
+    let (started, host) = (Instant::now(), &running.host);
+    let mut fetched = fetch(running, app, &compose, options, everything).await?;
     // The pull may have taken long: somebody may have stopped or paused something meanwhile.
     let containers = containers_of(&fetched.model.project, &host.engine.containers().await?);
     check_containers(host, app, &containers)?;
@@ -73,6 +89,7 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
     let images = host.images_of(project, &containers).await?;
     host.service.freshness.learn_pulled(&images);
     let mut plan = plan(project, &containers, &images, fetched.selected.as_ref());
+    plan.skip_own(&fetched.own, &containers);
     let mut left_out = host.left_out(project, &containers, &images, &asked(project, options)).await?;
     add_what_is_not_due(&mut left_out, &plan, options);
     plan.leave_out(&left_out);
@@ -85,8 +102,7 @@ async fn update(running: &Running, app: &AppDir, options: &UpdateOptions) -> Res
         return Ok(JobResult { skipped: plan.skipped, ..ended });
     }
     let changed = change(running, app, compose, options, fetched, &containers, plan.changes).await?;
-    let duration_ms = JobResult::of(running.handle.id.clone(), Outcome::Updated, started.elapsed()).duration_ms;
-    Ok(JobResult { skipped: plan.skipped, duration_ms, ..changed })
+    Ok(JobResult { skipped: plan.skipped, ..changed })
 }
 
 /// Applies what was fetched, proves it, or takes it back.

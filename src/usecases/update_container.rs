@@ -121,6 +121,19 @@ async fn update(
     platform: Option<String>,
     options: ContainerOptions,
 ) -> Result<JobResult, Error> {
+    let guarded = running.guard([&container]).await?;
+    let ended = fetch_and_apply(running, container, reference, platform, options).await?;
+    running.release(guarded).await;
+    Ok(ended)
+}
+
+async fn fetch_and_apply(
+    running: &Running,
+    container: Container,
+    reference: &str,
+    platform: Option<String>,
+    options: ContainerOptions,
+) -> Result<JobResult, Error> {
     let started = Instant::now();
     let host = &running.host;
     let skip = |reason| unchanged(running, Some((&container.name, reason)), started);
@@ -130,8 +143,10 @@ async fn update(
         Err(_) => return Ok(skip(SkipReason::ImageId)),
     };
     let lock = running.image_locks(&[parsed.canonical()].into()).await?;
+    let own = host.snapshot().await?.origins.followed(reference).is_err();
     let is_here = match &options.pull {
-        Pull::Always => false,
+        // What was made here is in no registry.
+        Pull::Always => own,
         // Whoever pulled it has pulled the image for the engine's own platform.
         Pull::UnlessItIs(_) if platform.is_some() => false,
         Pull::UnlessItIs(id) => host.engine.image(reference).await?.is_some_and(|image| image.id == *id),
@@ -150,6 +165,7 @@ async fn update(
     let brought_back = options.pull == Pull::Never && host.is_moved_back(&parsed, &image).await?;
     match (&options.follows, runs(&container, &image, platform.as_deref())) {
         (None, false) if brought_back => return Ok(skip(SkipReason::MovedBack)),
+        (None, true) if own => return Ok(skip(SkipReason::Local)),
         (None, true) => return Ok(unchanged(running, None, started)),
         (Some(_), false) => {
             let message = format!("{} would get another image as well, because {reference} has moved", container.name);

@@ -53,6 +53,38 @@ both_engines! {
         let message = found["services"][2]["message"].as_str().unwrap();
         assert!(!message.contains("127.0.0.1"), "{message}");
     };
+
+    what_was_made_here_is_asked_for_nowhere => |kind| {
+        let mut case = Case::on(World::of(kind), "web");
+        let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        registry.set_nonblocking(true).unwrap();
+        let own = |name: &str| format!("{}/{}-{name}:1", registry.local_addr().unwrap(), case.app);
+        case.up();
+        // As a person does who keeps what was changed in a container.
+        case.docker(&["commit", &case.ids("web")[0], &own("kept")]);
+        let mut services = format!("  kept: {{image: \"{}\"}}\n", own("kept"));
+        if kind == Kind::Containerd {
+            // Only there builds leave the same traces as pulls.
+            let build = case.root.path().join("build");
+            std::fs::create_dir(&build).unwrap();
+            std::fs::write(build.join("Dockerfile"), format!("FROM {}\nLABEL own=1\n", case.reference("web"))).unwrap();
+            std::fs::write(build.join("compose.yaml"), format!("services: {{own: {{build: ., image: \"{}\"}}}}", own("built"))).unwrap();
+            crate::world::output(case.world.command("docker").args(["compose", "build", "--quiet"]).current_dir(&build));
+            services += &format!("  built: {{image: \"{}\"}}\n", own("built"));
+        }
+        case.write("compose.override.yaml", &format!("services:\n{services}"));
+        case.up();
+        case.serve();
+        let found = case.get(&format!("/api/apps/{}/status?force=true", case.app)).expect(200);
+        for service in found["services"].as_array().unwrap() {
+            let expected = if service["service"] == "web" { "updated" } else { "skipped" };
+            assert_eq!(service["status"], expected, "{found}");
+        }
+        let digest = case.publish("web", "2", "web");
+        assert!(!digest.is_empty());
+        assert_eq!(case.update().expect(200)["outcome"], "updated");
+        assert!(registry.accept().is_err(), "somebody asked for it");
+    };
 }
 
 #[test]

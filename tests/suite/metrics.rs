@@ -141,6 +141,7 @@ async fn a_job_that_runs_is_seen() {
 async fn a_scrape_asks_nobody_and_tells_the_last_look_at_the_apps() {
     let world = World::with_web();
     world.app("nas").service("web", "registry.test/web:1").stopped();
+    world.engine.made_its_images();
     let restock = world.restock().await;
     restock.get("/api/apps").await.ok();
     let calls = world.docker.all_calls().len();

@@ -1,6 +1,7 @@
 //! What Restock asks of an engine and tells it to do: one method, one request.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -10,10 +11,12 @@ use bollard::query_parameters::{
 use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::error::EngineError;
 use super::host::DockerHost;
 use super::labels::ImageLabels;
+use super::origins::FromElsewhere;
 use super::parse;
 use super::wire::{HEAD_DEADLINE, Wire};
 use crate::domain::app::ProjectName;
@@ -30,7 +33,7 @@ const MAX_EVENT: usize = 1 << 20;
 
 /// The events after which a list of containers or images looks different. Those of `exec` are not among them: every
 /// healthcheck is one.
-const WATCHED: [&str; 18] = [
+const WATCHED: [&str; 19] = [
     "create",
     "start",
     "restart",
@@ -45,6 +48,7 @@ const WATCHED: [&str; 18] = [
     "update",
     "health_status",
     "pull",
+    "push",
     "tag",
     "untag",
     "delete",
@@ -67,6 +71,9 @@ pub struct Engine {
     pub(super) wire: Wire,
     docker: Docker,
     pub(super) image_labels: ImageLabels,
+    pub(super) from_elsewhere: FromElsewhere,
+    /// See [`Engine::forgets_replaced_images`].
+    forgets: Arc<OnceCell<bool>>,
 }
 
 /// What an engine says about itself.
@@ -107,7 +114,13 @@ impl Engine {
         let timeout = HEAD_DEADLINE.as_secs();
         let docker =
             Docker::connect_with_custom_transport(send, Some("http://docker"), timeout, bollard::API_DEFAULT_VERSION)?;
-        Ok(Self { wire, docker, image_labels: ImageLabels::default() })
+        Ok(Self {
+            wire,
+            docker,
+            image_labels: ImageLabels::default(),
+            from_elsewhere: FromElsewhere::default(),
+            forgets: Arc::default(),
+        })
     }
 
     /// The typed client, over the same wire.
@@ -126,6 +139,20 @@ impl Engine {
             platform: value["Os"].as_str().zip(value["Arch"].as_str()).map(|(os, arch)| format!("{os}/{arch}")),
             is_podman: components.into_iter().any(|component| component["Name"] == "Podman Engine"),
         })
+    }
+
+    /// Reports whether a pull that gives an image's name to another image makes the engine forget the former one, although
+    /// containers run it: containerd stores keep it since Docker 27.2 (moby, commit db40a6132b). The engine is asked once.
+    pub async fn forgets_replaced_images(&self) -> Result<bool, EngineError> {
+        let ask = || async {
+            let engine = self.info().await?;
+            if engine.is_podman || !parse::is_before(&engine.version, (27, 2)) {
+                return Ok(false);
+            }
+            let info = self.wire.json(Method::GET, "/info", None, READ_DEADLINE).await?;
+            Ok(parse::has_containerd_store(&info))
+        };
+        self.forgets.get_or_try_init(ask).await.copied()
     }
 
     /// The engine's settings for the registries that it pulls from.
@@ -275,16 +302,6 @@ impl Engine {
             image.map(|image| (reference, image))
         });
         futures_util::future::try_join_all(asked).await.map(|images| images.into_iter().collect())
-    }
-
-    /// Where each image of the store came from (`repository@digest`), by its ID: one request for all.
-    pub async fn digests(&self) -> Result<BTreeMap<String, Vec<String>>, EngineError> {
-        let images = self.wire.json(Method::GET, "/images/json", None, READ_DEADLINE).await?;
-        let digests = |image: &Value| {
-            let digests = image["RepoDigests"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            Some((image["Id"].as_str()?.to_owned(), digests.map(str::to_owned).collect()))
-        };
-        Ok(images.as_array().into_iter().flatten().filter_map(digests).collect())
     }
 
     /// What each name in the store means, by its complete form: one request for all.

@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod host;
 mod labels;
+mod origins;
 mod parse;
 mod pass;
 mod wire;

@@ -44,6 +44,8 @@ pub(super) async fn apply(
         return Ok(());
     }
     running.step(Step::Pull).await?;
+    // They expire: what is pulled now may be held back, and applied by a later pass.
+    let _ = running.guard(newer.iter().map(|place| &marks.marked[*place].container)).await?;
     let (pulled, failed) = pull_each_once(running, marks, &newer).await;
     report.errors.extend(failed.iter().map(|(image, error)| format!("{image}: {error}")));
     let host = &running.host;
@@ -103,7 +105,7 @@ async fn pull_each_once(
 ) -> (BTreeMap<String, LocalImage>, BTreeMap<String, Error>) {
     // Another platform's image is left to Compose, which knows how to ask for it.
     let of_registry = newer.iter().map(|place| &marks.marked[*place]).filter(|marked| marked.platform.is_none());
-    let pulls = asked_of(of_registry.filter_map(Marked::followed));
+    let pulls = asked_of(of_registry.filter_map(|marked| marked.followed(&marks.snapshot.origins)));
     let pulls = pulls.into_iter().map(|(reference, authfile)| async move {
         let pulled = pull_one(running, &reference, authfile.as_deref()).await;
         (reference.canonical(), pulled)
@@ -200,7 +202,7 @@ fn units(
             newer: to_pull,
             due: due.clone(),
             pulled: pulled.clone(),
-            digests: marks.snapshot.digests.as_ref().clone(),
+            digests: marks.snapshot.origins.digests.clone(),
         };
         let whole = (0..marks.marked.len()).all(|place| !marks.marked[place].is_of(app) || rests(place))
             && marks.left_alone.get(app).is_none_or(BTreeSet::is_empty);

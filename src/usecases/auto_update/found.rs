@@ -27,7 +27,7 @@ impl Host {
                     matches!(verdict, Verdict::Newer(_)) && marked.is_of(name) && marked.service_name() == Some(service)
                 })
             };
-            let mut status = self.status_of(app, &marks.snapshot.digests, &running, Ask::IfStale).await;
+            let mut status = self.status_of(app, &marks.snapshot.origins, &running, Ask::IfStale).await;
             self.tell_holds(app, &mut status).await?;
             let containers = by_service(&app.containers);
             let waiting: Vec<ServiceChange> = status

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::pass::Scope;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
+use crate::domain::freshness::Origins;
 use crate::domain::host::Subject;
 use crate::domain::image::ImageReference;
 use crate::domain::policy::{Policy, decide, followable};
@@ -191,8 +192,9 @@ impl Marked {
     }
 
     /// What the registry is asked about, with the file of credentials that the container names.
-    pub fn followed(&self) -> Option<(ImageReference, Option<PathBuf>)> {
-        Some((self.reference()?, self.container.authfile.clone()))
+    pub fn followed(&self, origins: &Origins) -> Option<(ImageReference, Option<PathBuf>)> {
+        let followed = if self.local { None } else { origins.followed(&self.image).ok() };
+        Some((followed?, self.container.authfile.clone()))
     }
 
     /// The reference that the registry is asked about.

@@ -17,7 +17,7 @@ use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
 use crate::error::Error;
 use crate::usecases::context::Host;
-use crate::usecases::freshness::{Ask, asked_of, digests_of};
+use crate::usecases::freshness::{Ask, asked_of};
 use crate::usecases::jobs::{Running, Ticket};
 use crate::usecases::list_apps::App;
 
@@ -111,7 +111,7 @@ impl Host {
 
     /// Asks for each reference once, and tells each container what that means for it.
     async fn judge(&self, marks: &Marks) -> Result<Vec<Verdict>, Error> {
-        let asked = asked_of(marks.marked.iter().filter_map(Marked::followed));
+        let asked = asked_of(marks.marked.iter().filter_map(|marked| marked.followed(&marks.snapshot.origins)));
         self.service.freshness.learn(&asked, Ask::Force).await;
         let local: BTreeSet<_> =
             marks.marked.iter().filter(|marked| marked.local).map(|marked| marked.image.clone()).collect();
@@ -144,11 +144,12 @@ impl Host {
                 });
                 continue;
             }
-            let digests = digests_of(container, &marks.snapshot.digests);
-            let found = self.service.freshness.find(container, &marked.image, digests, Ask::Force).await;
+            let found =
+                self.service.freshness.find(container, &marked.image, &marks.snapshot.origins, Ask::Force).await;
             let reference = marked.reference();
             let failure = reference.as_ref().and_then(|reference| self.service.freshness.known(reference)?.failure);
             verdicts.push(match (found.status, failure, &found.remote_digest, reference) {
+                (Status::Skipped, ..) => Verdict::Fresh,
                 (_, Some(failure), ..) => Verdict::Unknown(failure),
                 (Status::Outdated, None, Some(digest), Some(reference)) => {
                     let memory = self.memory_of(marks, marked, &mut memories).await?;

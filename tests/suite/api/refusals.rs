@@ -98,6 +98,7 @@ async fn an_array_is_no_object() {
 #[tokio::test]
 async fn a_body_where_none_is_taken_is_400_because_it_would_mean_another_thing() {
     let world = World::with_web();
+    world.engine.made_its_images();
     let restock = world.restock().await;
     for (method, path) in [
         ("POST", "/api/auto-update"),
@@ -176,6 +177,7 @@ async fn a_mistyped_key_in_the_query_is_400_because_it_would_mean_another_thing(
 #[tokio::test]
 async fn a_key_that_is_twice_in_the_query_is_400_because_either_could_be_meant() {
     let world = World::with_web();
+    world.engine.made_its_images();
     let restock = world.restock().await;
     for (method, path, key) in [
         ("POST", "/api/auto-update?dry_run=true&dry_run=false", "dry_run"),

@@ -5,6 +5,7 @@ mod applying;
 mod failing;
 mod hooks;
 mod left_out;
+mod made_here;
 mod profiles;
 mod pulling;
 mod refusing;

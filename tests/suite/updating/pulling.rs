@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::world::{Options, Service, WEB, World, image_id};
+use crate::world::{Options, Service, WEB, World, image_id, until};
 
 /// Nothing but `config` and `pull` was run, and what ran before still runs.
 fn assert_untouched(world: &World) {
@@ -148,4 +148,30 @@ async fn a_pull_that_fails_by_its_image_is_told_by_its_service() {
     let problem = restock.post("/api/apps/web/update").await.problem(502, "no_such_image");
     assert!(problem["service"].is_null(), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("the pull of `registry.test/other:1` failed"), "{problem}");
+}
+
+#[tokio::test]
+async fn an_engine_that_forgets_replaced_images_is_kept_from_it() {
+    let kept = |world: &World| {
+        let names = world.engine.things(|things| things.names.clone());
+        names.into_iter().filter(|(name, _)| name.starts_with("restock.local/keep/")).collect::<Vec<_>>()
+    };
+    let world = World::with_web();
+    world.engine.forgets_images();
+    let restock = world.restock().await;
+    assert_eq!(restock.post("/api/apps/web/update").await.ok()["outcome"], "unchanged");
+    assert_eq!(kept(&world), []);
+
+    world.docker.on("web", "pull", "wait_for pulled");
+    let job = restock.start_update("web").await;
+    until("the pull", || (world.docker.verbs("web").iter().filter(|verb| *verb == "pull").count() == 2).then_some(()))
+        .await;
+    world.engine.publish(WEB, "web new");
+    world.docker.allow("pulled");
+    let result = restock.finished(&job).await["result"].clone();
+    assert_eq!((&result["outcome"], &result["warnings"]), (&json!("updated"), &json!(null)));
+    let old = image_id(&format!("{WEB} old"));
+    assert_eq!(kept(&world), [(format!("restock.local/keep/web/web:{job}"), old.clone())]);
+    assert_eq!(restock.post("/api/apps/web/rollback").await.ok()["outcome"], "rolled_back");
+    assert_eq!(world.engine.container("web-web-1").unwrap().image_id, old);
 }

@@ -197,6 +197,18 @@ impl Engine {
         self.shared.caught_up().version = version;
     }
 
+    /// Lets every image that it has be one that was made on this machine.
+    pub fn made_its_images(&self) {
+        self.things(|things| things.made_here.extend(things.images.keys().cloned()));
+    }
+
+    /// From now on it is one with a containerd store from before Docker 27.2: images go with their last name.
+    pub fn forgets_images(&self) {
+        self.says(json!({"Version": "26.1.5"}));
+        self.answer_instead("/info", 200, json!({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}));
+        self.things(|things| things.forgets_images = true);
+    }
+
     /// The login that came with each pull since the beginning.
     pub fn logins(&self) -> Vec<Option<String>> {
         self.shared.caught_up().logins.clone()
@@ -436,8 +448,13 @@ fn list(things: &Things, filters: Option<&str>) -> Response {
 }
 
 fn images(things: &Things) -> Vec<Value> {
-    let images = things.images.keys();
-    images.map(|id| json!({"Id": id, "RepoTags": names(things, id), "RepoDigests": []})).collect()
+    let shown = |id: &String| {
+        let names = names(things, id);
+        let pulled = names.iter().filter(|_| !things.made_here.contains(id));
+        let digests: Vec<_> = pulled.filter_map(|name| Some(format!("{}@{id}", name.rsplit_once(':')?.0))).collect();
+        json!({"Id": id, "RepoTags": names, "RepoDigests": digests})
+    };
+    things.images.keys().map(shown).collect()
 }
 
 fn names(things: &Things, id: &str) -> Vec<String> {

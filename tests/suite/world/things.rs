@@ -57,6 +57,10 @@ pub struct Things {
     pub logs: BTreeMap<String, String>,
     /// Labels of images, by the image's ID.
     pub image_labels: BTreeMap<String, BTreeMap<String, String>>,
+    /// Images that were made on this machine, by ID.
+    pub made_here: BTreeSet<String>,
+    /// An image is gone as soon as no name means it, although containers run it.
+    pub forgets_images: bool,
     pub(super) made: usize,
     pub(super) starts: usize,
 }
@@ -82,7 +86,9 @@ impl Things {
     /// Gives `reference` a new meaning.
     pub fn publish(&mut self, reference: &str, label: &str, life: Life) {
         self.images.insert(image_id(label), life);
-        self.names.insert(canonical(reference), image_id(label));
+        let former = self.names.insert(canonical(reference), image_id(label));
+        let former = former.filter(|id| self.forgets_images && !self.names.values().any(|known| known == id));
+        former.map(|id| self.images.remove(&id));
     }
 
     /// The image that a reference or an ID means.
@@ -203,7 +209,7 @@ impl Container {
         json!({
             "Id": self.id, "Name": format!("/{}", self.name), "Image": self.image_id, "RestartCount": restarts,
             "State": {
-                "Status": self.state, "ExitCode": code, "Error": "", "StartedAt": self.started_at(), "Health": health,
+                "Status": self.state, "ExitCode": code, "OOMKilled": code == 137, "Error": "", "StartedAt": self.started_at(), "Health": health,
             },
             "Config": {"Image": self.image, "Labels": self.labels()},
             "HostConfig": self.host,
