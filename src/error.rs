@@ -295,3 +295,15 @@ pub fn command_error(error: &CommandError, redactor: &Redactor) -> Error {
 fn engine_gone(stderr: &str) -> bool {
     crate::adapters::compose::pull_problem(stderr) == crate::adapters::compose::PullProblem::EngineGone
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_open_the_engines_socket_is_not_told_to_start_it() {
+        let error = Error::from(EngineError::Forbidden { host: "unix:///run/docker.sock".into() });
+        let hint = error.hint.unwrap();
+        assert!(hint.contains("group") && !hint.contains("start"), "{hint}");
+    }
+}

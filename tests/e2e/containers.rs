@@ -113,6 +113,9 @@ both_engines! {
         case.publish("web", "2", "exits");
         let job = update(&case, &name);
         assert_eq!(job["outcome"], "rolled_back", "{job}");
+        let failed = &job["error"]["containers"][0];
+        assert_eq!((&failed["container"], &failed["oom_killed"]), (&name.as_str().into(), &false.into()), "{job}");
+        assert!(failed["log"][0].as_str().unwrap().starts_with("cannot read the configuration"), "{job}");
         let after = inspect(&case, &name);
         assert_eq!(before["Id"], after["Id"]);
         assert_eq!(after["State"]["Running"], true);

@@ -97,6 +97,8 @@ both_engines! {
         case.publish("web", "2", "unhealthy");
         let job = update(&case, &name);
         assert_eq!(job["outcome"], "rolled_back", "{job}");
+        let failed = &job["error"]["containers"][0];
+        assert_eq!((&failed["container"], &failed["health"]), (&name.as_str().into(), &"unhealthy".into()), "{job}");
         assert_eq!(version(&case, &name), "1");
     };
 }

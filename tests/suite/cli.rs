@@ -284,3 +284,15 @@ async fn a_failure_is_told_once() {
     let missing = run(&world, &["update"]).await;
     assert!(missing.code == 2 && missing.err.contains("--all"), "{}", missing.err);
 }
+
+#[tokio::test]
+async fn a_second_service_on_the_same_data_is_warned_about() {
+    let world = World::with_web();
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let [mut one, mut other] = [Watched::start(&world, &serve), Watched::start(&world, &serve)];
+    let warning = "another `restock serve` works on the same data directory";
+    tokio::select! {
+        () = one.says(warning) => {}
+        () = other.says(warning) => {}
+    }
+}

@@ -49,10 +49,14 @@ impl Wire {
     }
 
     async fn open(&self) -> Result<Connection, EngineError> {
-        Connection::open(&self.host).await.map_err(|error| match error.kind() {
+        Connection::open(&self.host).await.map_err(|error| self.not_opened(&error))
+    }
+
+    fn not_opened(&self, error: &std::io::Error) -> EngineError {
+        match error.kind() {
             ErrorKind::PermissionDenied => EngineError::Forbidden { host: self.host.to_string() },
-            _ => self.unreachable(with_causes(&error)),
-        })
+            _ => self.unreachable(with_causes(error)),
+        }
     }
 
     /// Asks for JSON and reads it whole, within `deadline`.
@@ -107,4 +111,18 @@ fn message_of(body: &[u8]) -> String {
     let said =
         serde_json::from_slice::<Value>(body).ok().and_then(|value| value["message"].as_str().map(str::to_owned));
     said.unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(300).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_may_not_be_opened_is_told_from_an_engine_that_is_down() {
+        let wire = Wire::new(DockerHost::Unix("/run/docker.sock".into()));
+        assert!(matches!(wire.not_opened(&ErrorKind::PermissionDenied.into()), EngineError::Forbidden { .. }));
+        for kind in [ErrorKind::NotFound, ErrorKind::ConnectionRefused] {
+            assert!(matches!(wire.not_opened(&kind.into()), EngineError::Unreachable { .. }), "{kind}");
+        }
+    }
 }

@@ -1,9 +1,13 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jiff::{SignedDuration, Timestamp};
+use restock::adapters::clock::Clock;
 use restock::usecases::auto_update::{PassOptions, Scope};
 use serde_json::{Value, json};
 
 use crate::registry::fake::{Answer, Fake, index_digest};
-use crate::world::{Life, World, image_id};
+use crate::world::{Life, Options, World, image_id};
 
 pub(super) const PASS: &str = "/api/auto-update";
 
@@ -201,7 +205,7 @@ async fn three_hundred_fresh_containers_on_ten_images_cost_ten_questions_and_one
         }));
     }
     world.engine.answer_instead("/containers/json?all=1", 200, containers.into());
-    world.engine.answer_instead("/images/json", 200, images.into());
+    world.engine.answer_instead("/images/json?identity=1", 200, images.into());
     let restock = world.restock().await;
     // The first contact with a registry finds out how it is spoken to.
     restock.post(&format!("{PASS}?dry_run=true")).await.ok();
@@ -343,7 +347,7 @@ fn were_pulled(world: &World, references: &[&str]) {
         json!({"Id": image_id(&format!("{reference} old")), "RepoTags": [reference], "RepoDigests": [digest]})
     };
     let images: Vec<_> = references.iter().map(image).collect();
-    world.engine.answer_instead("/images/json", 200, images.into());
+    world.engine.answer_instead("/images/json?identity=1", 200, images.into());
 }
 
 #[tokio::test]
@@ -372,4 +376,48 @@ async fn one_registry_that_fails_hides_nothing_in_a_dry_run() {
     assert!(dry["warnings"][0].as_str().unwrap().contains("`db`"), "{dry}");
     // Where nothing is known it is a failure.
     restock.post("/api/apps/shop/update?dry_run=true&service=db").await.problem(502, "registry_failed");
+}
+
+#[tokio::test]
+async fn an_image_that_failed_here_is_known_again_under_another_digest() {
+    // Each rebuilt attestation is another index around the same image.
+    let pushes = Arc::new(AtomicUsize::new(1));
+    let pushed = pushes.clone();
+    let fake = Fake::start(move |_| {
+        let index = image_id(&format!("index {}", pushed.load(Ordering::Relaxed)));
+        Answer::plain_index().with("docker-content-digest", index)
+    })
+    .await;
+    let world = World::new();
+    let settings = json!({"auto_update": "registry"});
+    world.app("shop").service("web", &format!("{}/demo:1", fake.name())).key("x-restock", settings).running();
+    world.engine.things(|things| things.images.insert(image_id("pulled"), Life::Exits(1)));
+    let restock = world.restock().await;
+    assert_eq!(updated(&restock.post(PASS).await.ok()), pairs(&[("shop/web", "rolled back")]));
+    let ups = || world.docker.verbs("shop").iter().filter(|verb| *verb == "up").count();
+    let before = ups();
+    pushes.store(2, Ordering::Relaxed);
+    let again = restock.post(PASS).await.ok();
+    assert_eq!(updated(&again), pairs(&[("shop/web", "false")]), "{again}");
+    assert_eq!(again["reports"][0]["HeldBack"]["reason"], "failed", "{again}");
+    assert_eq!((world.engine.logins().len(), ups()), (2, before), "it is pulled and not applied");
+}
+
+#[tokio::test]
+async fn a_window_holds_back_only_what_a_policy_would_apply() {
+    let fake = Fake::start(|_| Answer::index()).await;
+    let world = World::new();
+    for (app, policy) in [("marked", "registry"), ("other", "disabled")] {
+        let settings = json!({"auto_update": policy});
+        world.app(app).service("web", &format!("{}/{app}:1", fake.name())).key("x-restock", settings).running();
+    }
+    // Noon, for a window at night.
+    let clock = Clock::new(|| "2026-03-04T12:00:00Z".parse().unwrap());
+    let options = Options { window: Some("02:00-05:00".into()), clock, ..Options::default() };
+    let restock = world.restock_with(options).await;
+    for (app, reason) in [("marked", json!("window")), ("other", Value::Null)] {
+        let status = restock.get(&format!("/api/apps/{app}/status?force=true")).await.ok();
+        let service = &status["services"][0];
+        assert_eq!((&service["status"], &service["held_back"]["reason"]), (&json!("outdated"), &reason), "{status}");
+    }
 }

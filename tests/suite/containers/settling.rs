@@ -165,3 +165,35 @@ async fn a_container_whose_update_cannot_be_written_down_is_not_touched() {
         assert_eq!(left, [before], "{when}");
     }
 }
+
+#[tokio::test]
+async fn an_image_is_protected_before_a_pull_that_would_lose_it() {
+    let world = world();
+    world.engine.forgets_images();
+    let restock = world.restock().await;
+    let id = update(&restock, "web").await;
+    let job = job(&restock, &id).await;
+    assert_eq!((&job["outcome"], &job["result"]["warnings"]), (&json!("updated"), &json!(null)));
+    let names = world.engine.things(|things| things.names.clone());
+    let kept: Vec<_> = names.keys().filter(|name| name.starts_with("restock.local/keep/")).collect();
+    assert_eq!(kept, [&format!("restock.local/keep/container/web:{id}")]);
+}
+
+#[tokio::test]
+async fn what_a_failing_container_said_and_did_is_kept_before_it_is_taken_back() {
+    let world = world();
+    world.engine.things(|things| {
+        things.images.insert(image_id("pulled"), Life::Exits(137));
+        things.logs.insert(WEB.into(), "loading\nlast words\n".into());
+    });
+    let restock = world.restock().await;
+    let id = update(&restock, "web").await;
+    let job = job(&restock, &id).await;
+    assert_eq!(job["outcome"], "rolled_back");
+    let failed = &job["error"]["containers"][0];
+    assert_eq!(
+        (&failed["service"], &failed["exit_code"], &failed["oom_killed"]),
+        (&json!("web"), &json!(137), &json!(true))
+    );
+    assert_eq!(failed["log"], json!(["loading", "last words"]), "{job}");
+}

@@ -178,3 +178,19 @@ async fn what_is_stopped_during_the_pull_is_not_started_again() {
     let container = world.engine.container("web-web-1").unwrap();
     assert_eq!((container.image_id, container.state.as_str()), (image_id("web new"), "created"));
 }
+
+#[tokio::test]
+async fn replicas_that_only_a_person_asked_for_are_missed_aloud() {
+    let world = World::with_new_web();
+    world.engine.things(|things| {
+        let second = things.containers[0].clone();
+        things.containers.push(crate::world::Container { id: "second".into(), name: "web-web-2".into(), ..second });
+    });
+    let restock = world.restock().await;
+    let result = restock.post("/api/apps/web/update").await.ok();
+    assert_eq!(result["outcome"], "updated", "{result}");
+    let warning = result["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("`web` has 1 instead of 2 containers"), "{result}");
+    let back = restock.post("/api/apps/web/rollback").await.ok();
+    assert!(!back["warnings"].to_string().contains("instead of"), "{back}");
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::registry::fake::{Answer, Fake, index_digest};
 use crate::world::{World, image_id};
 
 const SHARED: &str = "registry.test/redis:7";
@@ -109,4 +110,29 @@ async fn a_missing_image_of_what_would_have_to_follow_stops_the_update() {
     let problem = restock.post("/api/apps/shop/update").await.problem(409, "image_missing");
     assert!(problem["hint"].as_str().unwrap().contains("docker compose build worker"), "{problem}");
     assert_eq!(runs(&world, "shop-web-1"), before, "untouched");
+}
+
+#[tokio::test]
+async fn a_pass_leaves_what_its_registry_confirms_whatever_the_tag_means_here() {
+    let registry = Fake::start(|_| Answer::index()).await;
+    let redis = format!("{}/redis:7", registry.name());
+    let world = World::new();
+    world.app("shop").service("redis", &redis).service("web", OWN).running();
+    for (container, policy) in [("shop-redis-1", "registry"), ("shop-web-1", "local")] {
+        let label = ("restock.auto-update".to_owned(), policy.to_owned());
+        world.engine.change(container, |container| container.labels.extend([label]));
+    }
+    let digest = format!("{}@{}", redis.rsplit_once(':').unwrap().0, index_digest());
+    let images = json!([{"Id": image_id(&format!("{redis} old")), "RepoTags": [], "RepoDigests": [digest]}]);
+    world.engine.answer_instead("/images/json?identity=1", 200, images);
+    // As a person does who tries an older version of it somewhere else.
+    world.engine.publish(&redis, "an older redis");
+    world.engine.publish(OWN, "shop new");
+    let restock = world.restock().await;
+    let before = runs(&world, "shop-redis-1");
+    let done = restock.post("/api/auto-update").await.ok();
+    let reports = done["reports"].as_array().unwrap().iter();
+    let told: Vec<_> = reports.map(|report| json!([report["Unit"], report["Updated"]])).collect();
+    assert_eq!(told, [json!(["shop/redis", "false"]), json!(["shop/web", "true"])], "{done}");
+    assert_eq!(runs(&world, "shop-redis-1"), before, "untouched");
 }
