@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use restock::adapters::store::HistoryFilter;
 use restock::domain::job::Job;
 use rusqlite::Connection;
 
 use super::checks::{There, check, check_database, containers, settled};
 use super::kinds::{Change, start};
-use crate::world::{Life, Log, Options, World, until};
+use crate::world::{Life, Log, Options, Service, World, until};
 
 const FULL: &str = "the disk is full";
 /// A patience that is not at its end before the test is.
@@ -159,7 +160,7 @@ async fn dies(case: &str, kind: Change, life: Life, row: usize) {
     let case = format!("{case}, and the process dies");
     let world = kind.set_up(life).await;
     let before = containers(&world);
-    drop(start(&world, Options::default()).await);
+    let earlier = newest(&start(&world, Options::default()).await).await;
     let counted = Counted::new(&world);
     counted.fail_after(row);
     let log = Log::default();
@@ -184,10 +185,20 @@ async fn dies(case: &str, kind: Change, life: Life, row: usize) {
     runtime.shutdown_background();
     counted.work_again();
     let service = start(&world, Options::default()).await;
-    match service.host.service.store.running().await.unwrap().first() {
-        Some(job) => check_end(&case, kind, &world, &before, &settled(&service, job).await),
+    if let Some(job) = service.host.service.store.running().await.unwrap().first() {
+        return check_end(&case, kind, &world, &before, &settled(&service, job).await);
+    }
+    // On the way back it may have come to its end before it died.
+    match newest(&service).await.filter(|job| earlier.as_ref().is_none_or(|earlier| earlier.id != job.id)) {
+        Some(job) => check_end(&case, kind, &world, &before, &job),
         None => assert_eq!(containers(&world), before, "{case}"),
     }
+}
+
+/// The job that ended last.
+async fn newest(service: &Service) -> Option<Job> {
+    let filter = HistoryFilter { limit: 1, ..HistoryFilter::default() };
+    service.host.service.store.history(&filter).await.unwrap().pop()
 }
 
 fn check_end(case: &str, kind: Change, world: &World, before: &There, job: &Job) {
