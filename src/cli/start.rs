@@ -31,7 +31,7 @@ const USUAL: &str = "info";
 /// With `quiet`, for a command that a person waits for, only what is wrong is logged: the command itself tells the rest.
 pub fn log(settings: &Settings, quiet: bool) {
     let quiet = quiet && settings.log == USUAL;
-    let filter = EnvFilter::new(if quiet { "error" } else { settings.log.as_str() });
+    let filter = filter(if quiet { "error" } else { settings.log.as_str() });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
@@ -39,6 +39,12 @@ pub fn log(settings: &Settings, quiet: bool) {
         LogFormat::Text if std::io::stderr().is_terminal() => builder.init(),
         LogFormat::Text => builder.with_ansi(false).init(),
     }
+}
+
+/// The engine's client logs the bodies of answers, which contain what is secret: options of volumes, lines
+/// of containers' logs.
+fn filter(asked: &str) -> EnvFilter {
+    EnvFilter::new(format!("{asked},bollard=off"))
 }
 
 /// Opens the database and puts the parts together. Neither Docker nor a registry is contacted.
@@ -78,4 +84,42 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
         own_container: own_container(Path::new("/proc/self/mountinfo")),
     };
     Ok(Restock::new(service, vec![local]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn answers_of_the_engine_are_never_logged() {
+        for asked in ["debug", "trace", "bollard=debug,restock=debug"] {
+            let written = Written::default();
+            let writer = written.clone();
+            let subscriber =
+                tracing_subscriber::fmt().with_env_filter(filter(asked)).with_writer(move || writer.clone()).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!(target: "bollard::docker", "Decoded into string: password");
+                tracing::debug!(target: "restock::usecases", "what is shown");
+            });
+            let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert!(text.contains("what is shown") && !text.contains("password"), "{asked}: {text}");
+        }
+    }
 }

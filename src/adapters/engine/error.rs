@@ -1,6 +1,9 @@
 //! Every way in which the engine can fail to answer.
 
+use std::io;
 use std::time::Duration;
+
+use super::host::DockerHost;
 
 /// Why the engine did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,16 +25,23 @@ impl EngineError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status: 404, .. })
     }
-}
 
-impl From<bollard::errors::Error> for EngineError {
-    fn from(error: bollard::errors::Error) -> Self {
+    /// Goes through bollard, from the wire to whoever asked; [`EngineError::of_bollard`] gives it back.
+    pub(super) fn into_bollard(self) -> bollard::errors::Error {
+        io::Error::other(self).into()
+    }
+
+    /// Reads an error of bollard about the engine at `host`.
+    pub(super) fn of_bollard(error: bollard::errors::Error, host: &DockerHost) -> Self {
         use bollard::errors::Error;
+        let unreachable =
+            |error: &dyn std::error::Error| Self::Unreachable { host: host.to_string(), reason: with_causes(error) };
         match error {
             Error::DockerResponseServerError { status_code, message } => Self::Status { status: status_code, message },
-            Error::RequestTimeoutError => Self::Timeout { after: super::wire::HEAD_DEADLINE },
             Error::JsonDataError { message, .. } => Self::Protocol { what: "a request".into(), reason: message },
-            other => Self::Unreachable { host: "its socket".into(), reason: with_causes(&other) },
+            Error::JsonSerdeError { err } => Self::Protocol { what: "a request".into(), reason: err.to_string() },
+            Error::IOError { err } => err.downcast::<Self>().unwrap_or_else(|other| unreachable(&other)),
+            other => unreachable(&other),
         }
     }
 }

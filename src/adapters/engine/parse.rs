@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::client::{News, RegistrySettings};
+use super::client::RegistrySettings;
+use super::events::News;
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::container::{
     ComposeLabels, Container, ContainerState, Health, LocalImage, PlatformManifest, Vitals,

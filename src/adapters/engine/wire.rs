@@ -16,7 +16,7 @@ use super::connection::{Carried, Connection};
 use super::error::{EngineError, with_causes};
 use super::host::DockerHost;
 
-/// How long the head of an answer may take. Stopping a container answers only when it has stopped.
+/// How long the head of an answer may take that the engine has at hand.
 pub(super) const HEAD_DEADLINE: Duration = Duration::from_secs(120);
 /// Answers that are read whole are lists and inspections; a thousand containers make about 2 MiB.
 const MAX_BODY: usize = 64 << 20;

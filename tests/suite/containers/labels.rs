@@ -30,7 +30,7 @@ fn world(of_image: &[(&str, &str)], own: &[(&str, &str)]) -> World {
 }
 
 fn podman(world: &World) {
-    world.engine.says(json!({"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}, {"Name": "Conmon"}]}));
+    world.engine.says(json!({"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}, {"Name": "Conmon", "Version": "conmon version 2.1.6"}]}));
 }
 
 async fn is_marked(world: &World) -> Value {

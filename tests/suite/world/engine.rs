@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -278,16 +278,24 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     match respond(&shared, &method, &uri, &headers, &body) {
-        Some(response) => response,
-        None => {
+        Reply::Sent(response) => response,
+        Reply::Lost => std::panic::resume_unwind(Box::new("only this ends a connection before the head of an answer")),
+        Reply::Never => {
             shared.hung.notify_one();
             std::future::pending().await
         }
     }
 }
 
-/// What is answered, or `None` for what never is.
-fn respond(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<Response> {
+/// What becomes of a request.
+enum Reply {
+    Sent(Response),
+    /// The connection ends without an answer.
+    Lost,
+    Never,
+}
+
+fn respond(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Reply {
     let mut inner = shared.caught_up();
     inner.requests.push(format!("{method} {uri}"));
     let asked = uri.to_string();
@@ -301,13 +309,13 @@ fn respond(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, bod
             Some(Fault::Twice) => twice = true,
             Some(Fault::Refused) => {
                 let said = json!({"message": "no space left on device"});
-                return Some((StatusCode::INTERNAL_SERVER_ERROR, axum::Json(said)).into_response());
+                return Reply::Sent((StatusCode::INTERNAL_SERVER_ERROR, axum::Json(said)).into_response());
             }
             Some(fault @ (Fault::HangsBefore | Fault::HangsAfter)) => {
                 if fault == Fault::HangsAfter {
                     do_it(&mut inner, method, uri, body);
                 }
-                return None;
+                return Reply::Never;
             }
             Some(fault) => {
                 if fault == Fault::AnswerLost {
@@ -315,10 +323,7 @@ fn respond(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, bod
                 } else {
                     shared.stop.lock().unwrap().cancel();
                 }
-                // The connection breaks off in the middle of the answer.
-                let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("cut")) });
-                let response = Response::builder().header("content-length", "10");
-                return Some(response.body(Body::from_stream(broken)).unwrap());
+                return Reply::Lost;
             }
         }
     }
@@ -329,9 +334,9 @@ fn respond(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, bod
         stop.cancel();
     }
     if let Some((status, value)) = inner.instead.get(&asked) {
-        return Some((StatusCode::from_u16(*status).unwrap(), axum::Json(value)).into_response());
+        return Reply::Sent((StatusCode::from_u16(*status).unwrap(), axum::Json(value)).into_response());
     }
-    Some(do_it(&mut inner, method, uri, body))
+    Reply::Sent(do_it(&mut inner, method, uri, body))
 }
 
 fn is_change(method: &Method, path: &str) -> bool {
