@@ -1,6 +1,8 @@
 //! The one error of the use cases: a request that is refused, or work that could not be done.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::adapters::apps_dir::AppDirError;
 use crate::adapters::command::CommandError;
@@ -9,83 +11,16 @@ use crate::adapters::engine::EngineError;
 use crate::adapters::lock::LockError;
 use crate::adapters::store::StoreError;
 use crate::domain::evidence::FailedContainer;
+pub use crate::domain::failure::{Code, Kind};
 use crate::domain::job::{JobError, Outcome, ServiceChange};
-
-/// What sort of failure it is. Mapped to an HTTP status here and to an exit code by the command line, nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Invalid,
-    Unauthenticated,
-    Forbidden,
-    NotFound,
-    Conflict,
-    BrokenApp,
-    TooMany,
-    Upstream,
-    Unavailable,
-    TimedOut,
-    Internal,
-}
-
-impl Kind {
-    /// The HTTP status a client gets.
-    pub fn status(self) -> u16 {
-        match self {
-            Self::Invalid => 400,
-            Self::Unauthenticated => 401,
-            Self::Forbidden => 403,
-            Self::NotFound => 404,
-            Self::Conflict => 409,
-            Self::BrokenApp => 422,
-            Self::TooMany => 429,
-            Self::Upstream => 502,
-            Self::Unavailable => 503,
-            Self::TimedOut => 504,
-            Self::Internal => 500,
-        }
-    }
-
-    /// A few words for the problem document's title.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Invalid => "Invalid request",
-            Self::Unauthenticated => "Authentication required",
-            Self::Forbidden => "Forbidden",
-            Self::NotFound => "Not found",
-            Self::Conflict => "Conflict",
-            Self::BrokenApp => "The app's files are invalid",
-            Self::TooMany => "Too many attempts",
-            Self::Upstream => "A registry refused or failed",
-            Self::Unavailable => "Not available",
-            Self::TimedOut => "Timed out",
-            Self::Internal => "The action failed",
-        }
-    }
-}
-
-/// The title for a status that was kept with a job.
-pub fn title_of(status: u16) -> &'static str {
-    let kinds = [
-        Kind::Invalid,
-        Kind::Unauthenticated,
-        Kind::Forbidden,
-        Kind::NotFound,
-        Kind::Conflict,
-        Kind::BrokenApp,
-        Kind::TooMany,
-        Kind::Upstream,
-        Kind::Unavailable,
-        Kind::TimedOut,
-    ];
-    kinds.into_iter().find(|kind| kind.status() == status).unwrap_or(Kind::Internal).title()
-}
 
 /// A failure, with what a client, a person and a log need to know about it. Nothing in it is secret.
 #[derive(Debug, Clone)]
 pub struct Error {
+    /// Most often that of the code.
     pub kind: Kind,
     /// Stable, for programs.
-    pub code: &'static str,
+    pub code: Code,
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -101,6 +36,8 @@ pub struct Error {
     pub job: Option<String>,
     /// How work that ran and did not succeed ended, and what it tried.
     pub attempt: Option<Attempt>,
+    /// The error of the part that failed; its text is in `message`.
+    pub source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The end of an update that was applied and did not succeed.
@@ -113,10 +50,10 @@ pub struct Attempt {
 }
 
 impl Error {
-    /// A failure of `kind` with its stable `code`.
-    pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
+    /// A failure with its stable `code`, and of that code's kind.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
-            kind,
+            kind: code.kind(),
             code,
             message: message.into(),
             hint: None,
@@ -128,7 +65,14 @@ impl Error {
             retry_after: None,
             job: None,
             attempt: None,
+            source: None,
         }
+    }
+
+    /// A failure that another error explains.
+    pub fn of(code: Code, source: impl StdError + Send + Sync + 'static) -> Self {
+        let message = source.to_string();
+        Self { source: Some(Arc::new(source)), ..Self::new(code, message) }
     }
 
     /// Whether the same may succeed later without anybody changing what was asked for.
@@ -189,14 +133,14 @@ impl Error {
     /// The shape that is kept with a job.
     pub fn to_job_error(&self) -> JobError {
         JobError {
-            code: self.code.to_owned(),
+            code: self.code.word().to_owned(),
             message: self.message.clone(),
             hint: self.hint.clone(),
             service: self.service.clone(),
             command: self.command.clone(),
             stderr: self.stderr.clone(),
             containers: self.containers.clone(),
-            status: self.kind.status(),
+            kind: self.kind,
         }
     }
 }
@@ -207,19 +151,24 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
 
 impl From<AppDirError> for Error {
     fn from(error: AppDirError) -> Self {
         match &error {
-            AppDirError::NoSuchApp(name) => Self::new(Kind::NotFound, "no_such_app", error.to_string())
-                .hint("an app is a directory with a Compose file in the apps directory")
-                .app(name),
-            AppDirError::Directory { .. } => {
-                Self::new(Kind::Unavailable, "apps_directory_unreadable", error.to_string())
-                    .hint("mount or create the directory, let this user read it, or pass another one with --apps")
+            AppDirError::NoSuchApp(name) => {
+                let app = name.clone();
+                Self::of(Code::NoSuchApp, error)
+                    .hint("an app is a directory with a Compose file in the apps directory")
+                    .app(app)
             }
-            AppDirError::Hangs(_) => Self::new(Kind::Unavailable, "directory_hangs", error.to_string())
+            AppDirError::Directory { .. } => Self::of(Code::AppsDirectoryUnreadable, error)
+                .hint("mount or create the directory, let this user read it, or pass another one with --apps"),
+            AppDirError::Hangs(_) => Self::of(Code::DirectoryHangs, error)
                 .hint("look at the disk or the network mount behind it; as soon as it answers, so does Restock"),
         }
     }
@@ -227,41 +176,41 @@ impl From<AppDirError> for Error {
 
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
-        let message = error.to_string();
-        match error {
-            EngineError::Unreachable { .. } => Self::new(Kind::Unavailable, "engine_unreachable", message)
+        match &error {
+            EngineError::Unreachable { .. } => Self::of(Code::EngineUnreachable, error)
                 .hint("start the Docker engine, or pass its address with --docker-host"),
-            EngineError::Forbidden { .. } => Self::new(Kind::Unavailable, "engine_unreachable", message)
+            EngineError::Forbidden { .. } => Self::of(Code::EngineUnreachable, error)
                 .hint("run Restock as root or as a user of the group that owns the socket, most often `docker`"),
-            EngineError::Timeout { .. } => Self::new(Kind::Unavailable, "engine_timeout", message),
+            EngineError::Timeout { .. } => Self::of(Code::EngineTimeout, error),
             EngineError::Status { status, .. } => {
-                Self::new(Kind::Internal, "engine_refused", format!("the Docker engine refused ({status}): {message}"))
+                let message = format!("the Docker engine refused ({status}): {error}");
+                Self { message, ..Self::of(Code::EngineRefused, error) }
             }
-            EngineError::Protocol { .. } => Self::new(Kind::Internal, "engine_protocol", message),
+            EngineError::Protocol { .. } => Self::of(Code::EngineProtocol, error),
         }
     }
 }
 
 impl From<LocateError> for Error {
     fn from(error: LocateError) -> Self {
-        Self::new(Kind::Unavailable, "compose_unavailable", error.to_string())
+        Self::of(Code::ComposeUnavailable, error)
     }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::new(Kind::Internal, "database", error.to_string())
+        Self::of(Code::Database, error)
     }
 }
 
 impl From<LockError> for Error {
     fn from(error: LockError) -> Self {
-        let (kind, code) = match error {
-            LockError::Busy { .. } => (Kind::Conflict, "busy"),
-            LockError::File { .. } => (Kind::Internal, "lock"),
-            LockError::Hangs(_) => (Kind::Unavailable, "directory_hangs"),
+        let code = match error {
+            LockError::Busy { .. } => Code::Busy,
+            LockError::File { .. } => Code::Lock,
+            LockError::Hangs(_) => Code::DirectoryHangs,
         };
-        Self::new(kind, code, error.to_string())
+        Self::of(code, error)
     }
 }
 
@@ -271,25 +220,25 @@ pub fn config_error(error: &ConfigError, redactor: &Redactor) -> Error {
         ConfigError::Command(command @ CommandError::Exit { stderr, .. }) => {
             let said = redactor.clean(&readable(stderr));
             let reason = said.lines().last().unwrap_or("it is invalid").to_owned();
-            Error::new(Kind::BrokenApp, "invalid_compose_file", format!("the Compose file is invalid: {reason}"))
+            Error::new(Code::InvalidComposeFile, format!("the Compose file is invalid: {reason}"))
                 .hint("correct the Compose file; `docker compose config` shows the same message")
                 .said(command, redactor)
         }
         ConfigError::Command(command) => command_error(command, redactor),
-        ConfigError::Model(error) => Error::new(Kind::Internal, "compose_protocol", error.to_string()),
+        ConfigError::Model(error) => Error::new(Code::ComposeProtocol, error.to_string()),
     }
 }
 
 /// Why a command did not run or did not end, apart from what its exit code says.
 pub fn command_error(error: &CommandError, redactor: &Redactor) -> Error {
-    let (kind, code) = match error {
-        CommandError::NotFound { .. } => (Kind::Unavailable, "compose_unavailable"),
-        CommandError::Timeout { .. } => (Kind::TimedOut, "timed_out"),
-        CommandError::Cancelled { .. } => (Kind::Conflict, "cancelled"),
-        CommandError::Exit { stderr, .. } if engine_gone(stderr) => (Kind::Unavailable, "engine_unreachable"),
-        _ => (Kind::Internal, "command_failed"),
+    let code = match error {
+        CommandError::NotFound { .. } => Code::ComposeUnavailable,
+        CommandError::Timeout { .. } => Code::TimedOut,
+        CommandError::Cancelled { .. } => Code::Cancelled,
+        CommandError::Exit { stderr, .. } if engine_gone(stderr) => Code::EngineUnreachable,
+        _ => Code::CommandFailed,
     };
-    Error::new(kind, code, error.to_string()).said(error, redactor)
+    Error::new(code, error.to_string()).said(error, redactor)
 }
 
 fn engine_gone(stderr: &str) -> bool {
@@ -305,5 +254,14 @@ mod tests {
         let error = Error::from(EngineError::Forbidden { host: "unix:///run/docker.sock".into() });
         let hint = error.hint.unwrap();
         assert!(hint.contains("group") && !hint.contains("start"), "{hint}");
+    }
+
+    #[test]
+    fn the_error_of_the_part_that_failed_is_its_source() {
+        let error = Error::from(EngineError::Forbidden { host: "unix:///x".into() }).app("web");
+        let source = StdError::source(&error).and_then(|source| source.downcast_ref::<EngineError>());
+        assert!(matches!(source, Some(EngineError::Forbidden { .. })));
+        assert_eq!((error.code, error.kind), (Code::EngineUnreachable, Kind::Unavailable));
+        assert!(StdError::source(&Error::new(Code::Busy, "x")).is_none());
     }
 }

@@ -102,12 +102,12 @@ fn rows(checked: &[Checked]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::Code;
 
     fn checked(statuses: &[Option<Status>]) -> Vec<Checked> {
         let app = |status: &Option<Status>| {
             let found = |status| AppStatus { app: "web".parse().unwrap(), status, services: vec![], checked_at: None };
-            let error = || Error::new(Kind::BrokenApp, "invalid_compose_file", "the Compose file is invalid");
+            let error = || Error::new(Code::InvalidComposeFile, "the Compose file is invalid");
             ("web".to_owned(), status.map(found).ok_or_else(error))
         };
         statuses.iter().map(app).collect()

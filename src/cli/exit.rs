@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::domain::job::{Job, Outcome};
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 /// It failed.
 pub const FAILED: u8 = 1;
@@ -30,7 +30,7 @@ fn of_job(job: Result<&Job, &Error>) -> u8 {
 
 /// Whether it is this process's being asked to end that kept a job from running to its end here.
 pub fn is_ours(error: &Error) -> bool {
-    matches!(error.code, "shutting_down" | "not_awaited")
+    matches!(error.code, Code::ShuttingDown | Code::NotAwaited)
 }
 
 fn worst(codes: impl Iterator<Item = u8>) -> u8 {
@@ -47,11 +47,10 @@ mod tests {
     use super::*;
     use crate::domain::host::{Subject, Target};
     use crate::domain::job::{JobId, Kind, State};
-    use crate::error::Kind as ErrorKind;
 
     fn job(outcome: Outcome, failed: bool) -> Job {
         let now = jiff::Timestamp::now();
-        let error = Error::new(ErrorKind::Internal, "defect", "x").to_job_error();
+        let error = Error::new(Code::Defect, "x").to_job_error();
         Job {
             id: JobId::new(ulid::Ulid::nil()),
             kind: Kind::Update,
@@ -77,7 +76,7 @@ mod tests {
         assert_eq!(code(Outcome::RolledBack, true), 3, "an update that was taken back");
         assert_eq!(code(Outcome::RolledBack, false), 0, "a rollback that somebody asked for");
         assert_eq!(code(Outcome::Failed, true), 1);
-        assert_eq!(of_job(Err(&Error::new(ErrorKind::NotFound, "no_such_app", "x"))), 1);
+        assert_eq!(of_job(Err(&Error::new(Code::NoSuchApp, "x"))), 1);
         assert_eq!(code(Outcome::Cancelled, true), 1);
     }
 

@@ -100,18 +100,18 @@ mod tests {
     use super::*;
     use crate::domain::app::ServiceName;
     use crate::domain::container::ContainerState;
-    use crate::error::Kind;
+    use crate::error::Code;
 
     #[test]
     fn a_failure_is_told_with_what_to_do() {
-        let error = Error::new(Kind::Conflict, "paused", "container web-1 is paused").hint("unpause it first");
+        let error = Error::new(Code::Paused, "container web-1 is paused").hint("unpause it first");
         let expected = ["error: web: container web-1 is paused", "hint: unpause it first"];
         assert_eq!(lines(&Problem::from(&error), Some("web")), expected);
     }
 
     #[test]
     fn what_a_command_said_is_shown_once() {
-        let mut problem = Problem::from(&Error::new(Kind::Upstream, "pull_failed", "the pull failed: denied"));
+        let mut problem = Problem::from(&Error::new(Code::PullFailed, "the pull failed: denied"));
         problem.stderr = Some("denied".into());
         assert_eq!(lines(&problem, None), ["error: the pull failed: denied"]);
         problem.stderr = Some("one\ndenied".into());
@@ -130,7 +130,7 @@ mod tests {
             health_output: Some("no\nanswer".into()),
             log: vec!["\u{1b}]0;title\u{7} bye\tnow".into()],
         };
-        let error = Error::new(Kind::Internal, "rolled_back", "it failed").hint("look").containers(vec![failed]);
+        let error = Error::new(Code::RolledBack, "it failed").hint("look").containers(vec![failed]);
         let expected = [
             "error: it failed",
             "       web-web-1: exited, exit code 137, out of memory, unhealthy",

@@ -95,7 +95,11 @@ fn problem(ended: &Result<Job, Error>) -> Option<Problem> {
 
 /// Whether nothing could be done because the app's own files are invalid.
 fn is_broken(ended: &Result<Job, Error>) -> bool {
-    problem(ended).is_some_and(|problem| problem.status == Kind::BrokenApp.status())
+    let kind = match ended {
+        Ok(job) => job.error.as_ref().map(|error| error.kind),
+        Err(error) => Some(error.kind),
+    };
+    kind == Some(Kind::BrokenApp)
 }
 
 /// The answer of the API.
@@ -164,6 +168,7 @@ fn rows(done: &[Done], all: bool) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     fn job(outcome: &str, services: &[&str], error: Value) -> Job {
         let id = "01JD0000000000000000000000";
@@ -186,9 +191,9 @@ mod tests {
     fn done() -> Vec<Done> {
         let error = json!({"code": "rolled_back", "message": "it was taken back", "status": 500});
         vec![
-            ("nope".into(), Err(Error::new(Kind::NotFound, "no_such_app", "no such app: nope"))),
+            ("nope".into(), Err(Error::new(Code::NoSuchApp, "no such app: nope"))),
             ("photos".into(), Ok(job("rolled_back", &["db", "web"], error))),
-            ("vpn".into(), Err(Error::new(Kind::Unavailable, "shutting_down", "Restock is shutting down"))),
+            ("vpn".into(), Err(Error::new(Code::ShuttingDown, "Restock is shutting down"))),
             ("web".into(), Ok(job("unchanged", &[], Value::Null))),
         ]
     }
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_broken_app_is_passed_over_only_by_who_asked_for_all() {
-        let broken = || ("b".to_owned(), Err(Error::new(Kind::BrokenApp, "invalid_compose_file", "it is invalid")));
+        let broken = || ("b".to_owned(), Err(Error::new(Code::InvalidComposeFile, "it is invalid")));
         let web = || ("web".to_owned(), Ok(job("unchanged", &[], Value::Null)));
         let code = |done: Vec<Done>, all| format!("{:?}", finish(Some(done), false, all, true));
         let [success, failure] = [ExitCode::SUCCESS, ExitCode::from(exit::FAILED)].map(|code| format!("{code:?}"));

@@ -9,7 +9,7 @@ use super::progress::{Screen, Voice};
 use super::signals::{Signals, outlive_terminal};
 use super::words::doing;
 use crate::domain::job::{Job, JobId};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::usecases::Restock;
 use crate::usecases::jobs::Ticket;
 
@@ -109,7 +109,7 @@ async fn tell_steps(restock: &Restock, id: &JobId, name: &str, voice: &Voice) {
 }
 
 fn not_awaited(name: &str, id: &JobId) -> Error {
-    Error::new(Kind::Conflict, "not_awaited", format!("{name}: job {id} goes on in another process"))
+    Error::new(Code::NotAwaited, format!("{name}: job {id} goes on in another process"))
         .hint("`restock history` shows how it ended")
         .job(id)
 }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::app::ServiceName;
 use super::evidence::FailedContainer;
+use super::failure;
 use super::host::{Target, TargetShape};
 use super::image::{ImageId, short};
 use super::plan::Skipped;
@@ -275,8 +276,10 @@ pub struct JobError {
     /// The containers that did not work, as they were before anything was taken back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<FailedContainer>,
-    /// HTTP status this failure is told with.
-    pub status: u16,
+    /// Written as the HTTP status of an answer that is this failure.
+    #[serde(rename = "status")]
+    #[schema(value_type = u16)]
+    pub kind: failure::Kind,
 }
 
 /// A job, as it is kept and shown.
@@ -316,8 +319,8 @@ impl Job {
 
     fn was_refused(&self) -> bool {
         let begun = self.result.is_some() || self.step.is_some_and(|step| step >= Step::HooksBefore);
-        let refusal = |error: &JobError| matches!(error.status, 400..=499 | 503);
-        self.outcome == Some(Outcome::Failed) && !begun && self.error.as_ref().is_some_and(refusal)
+        let refused = self.error.as_ref().is_some_and(|error| error.kind.is_refusal());
+        self.outcome == Some(Outcome::Failed) && !begun && refused
     }
 }
 

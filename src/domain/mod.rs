@@ -7,6 +7,7 @@ pub mod app;
 pub mod attempt;
 pub mod container;
 pub mod evidence;
+pub mod failure;
 pub mod freshness;
 pub mod group;
 pub mod hold;

@@ -22,7 +22,7 @@ use super::router::Http;
 use super::stream::ServerEvent;
 use crate::domain::job::{Job, JobResult};
 use crate::domain::policy::Policy;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::usecases::check_app::AppStatus;
 use crate::usecases::freshness::Ask;
 use crate::usecases::jobs::Ticket;
@@ -236,7 +236,7 @@ async fn start_one(restock: Arc<Restock>, name: &str, options: UpdateOptions, dr
 
 /// The app is told beside the problem.
 fn failed(problem: Option<Problem>) -> OneOutcome {
-    let without = || Problem::from(&Error::new(Kind::Internal, "defect", "the job ended without a result"));
+    let without = || Problem::from(&Error::new(Code::Defect, "the job ended without a result"));
     OneOutcome::Failed(Box::new(Problem { app: None, ..problem.unwrap_or_else(without).among_results() }))
 }
 
@@ -284,8 +284,7 @@ pub async fn set_policy(
     _: Query<NoKeys>,
     Body(setting): Body<Setting>,
 ) -> Result<Response, Failure> {
-    let wanted = setting
-        .ok_or_else(|| Failure::from(Error::new(Kind::Invalid, "bad_json", "the body must have `auto_update`")))?;
+    let wanted = setting.ok_or_else(|| Failure::from(Error::new(Code::BadJson, "the body must have `auto_update`")))?;
     Ok(json_of(&host.set_policy(&name, wanted.auto_update).await?))
 }
 

@@ -16,7 +16,7 @@ use super::params::Body;
 use super::problem::{Failure, json_of};
 use super::router::Http;
 use crate::domain::access::{Scope, needed};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::usecases::access::SESSION;
 use crate::views::{AuthStatus, Word};
 
@@ -87,14 +87,14 @@ async fn check(http: &Http, request: &Parts) -> Result<Option<String>, Failure> 
 }
 
 fn unauthenticated() -> Failure {
-    Error::new(Kind::Unauthenticated, "unauthenticated", "log in, or send a key")
+    Error::new(Code::Unauthenticated, "log in, or send a key")
         .hint("POST /api/login, or send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
         .into()
 }
 
 fn missing(scope: Scope) -> Failure {
     let message = format!("this key has not the scope `{}`", scope.word());
-    Error::new(Kind::Forbidden, "missing_scope", message).into()
+    Error::new(Code::MissingScope, message).into()
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {
@@ -131,14 +131,12 @@ pub async fn login(
     Body(credentials): Body<Credentials>,
 ) -> Result<Response, Failure> {
     let credentials = credentials.ok_or_else(|| {
-        Failure::from(Error::new(Kind::Invalid, "bad_json", "the body must be {\"user\": \"…\", \"pass\": \"…\"}"))
+        Failure::from(Error::new(Code::BadJson, "the body must be {\"user\": \"…\", \"pass\": \"…\"}"))
     })?;
     // The connection's own address: what a header says anybody can write.
     let peer: Option<IpAddr> = peer.map(|Extension(ConnectInfo(address))| address.ip());
     let cookie = http.access.login(&credentials.user, &credentials.pass, peer).await?;
-    let cookie = cookie.ok_or_else(|| {
-        Failure::from(Error::new(Kind::Unauthenticated, "wrong_credentials", "wrong user or password"))
-    })?;
+    let cookie = cookie.ok_or_else(|| Failure::from(Error::new(Code::WrongCredentials, "wrong user or password")))?;
     Ok(with_cookie(&headers, &cookie, SESSION.as_secs()))
 }
 

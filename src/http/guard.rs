@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::docker::is_engine_path;
 use super::problem::{Failure, too_large};
 use super::router::Http;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// No body of the API is near as long.
 pub const MAX_BODY: usize = 1 << 20;
@@ -33,7 +33,7 @@ fn names_one_host(version: Version, headers: &HeaderMap) -> Result<(), Failure> 
         0 | 1 => return Ok(()),
         _ => "the request has more than one header `Host`",
     };
-    Err(Error::new(Kind::Invalid, "bad_host", wrong).hint("send one header `Host`, as HTTP/1.1 asks for").into())
+    Err(Error::new(Code::BadHost, wrong).hint("send one header `Host`, as HTTP/1.1 asks for").into())
 }
 
 fn check(allowed: &[String], method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
@@ -44,13 +44,9 @@ fn check(allowed: &[String], method: &Method, uri: &Uri, headers: &HeaderMap) ->
     // A name that resolves here may be an attacker's (DNS rebinding); an address or a known name is not.
     if let Some(host) = host.filter(|host| !is_known(host, allowed)) {
         let host: String = host.chars().take(100).collect();
-        return Err(Error::new(
-            Kind::Forbidden,
-            "unknown_host",
-            format!("`{host}` is not a known name of this service"),
-        )
-        .hint("call it by its address, or start it with --allowed-host NAME")
-        .into());
+        return Err(Error::new(Code::UnknownHost, format!("`{host}` is not a known name of this service"))
+            .hint("call it by its address, or start it with --allowed-host NAME")
+            .into());
     }
     let foreign = match method.is_safe() {
         // Another site may link to the page, and to nothing else: also a question starts work.
@@ -59,7 +55,7 @@ fn check(allowed: &[String], method: &Method, uri: &Uri, headers: &HeaderMap) ->
     };
     if foreign {
         let message = "a page of another site may not ask for this or change anything here";
-        return Err(Error::new(Kind::Forbidden, "cross_site", message).into());
+        return Err(Error::new(Code::CrossSite, message).into());
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     // Images are larger, and pass without being held.

@@ -7,7 +7,7 @@ use super::document::{NotFound, Unavailable};
 use super::keys::NoKeys;
 use super::params::{Named, Query};
 use super::problem::Failure;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// An SVG is a document: opened by itself it may draw, and neither run, load nor send anything.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'";
@@ -21,13 +21,12 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; fr
 pub async fn icon(Named { host, name }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
     let app = host.apps.find(&name).await.map_err(Error::from)?;
     let icon = app.icon.as_ref().ok_or_else(|| {
-        Error::new(Kind::NotFound, "no_icon", format!("{} has no icon", app.name))
+        Error::new(Code::NoIcon, format!("{} has no icon", app.name))
             .hint("`icon` of its manifest.json names a png, svg, webp or jpg of at most 1 MiB in the app's directory")
             .app(app.name.as_str())
     })?;
     let bytes = app.read(icon).await.map_err(Error::from)?.map_err(|error| {
-        Error::new(Kind::NotFound, "no_icon", format!("the icon of {} cannot be read: {error}", app.name))
-            .app(app.name.as_str())
+        Error::new(Code::NoIcon, format!("the icon of {} cannot be read: {error}", app.name)).app(app.name.as_str())
     })?;
     let headers = [
         (header::CONTENT_TYPE, icon.media_type),

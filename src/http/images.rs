@@ -17,7 +17,7 @@ use super::reply::detached;
 use super::router::Http;
 use crate::domain::freshness::Status;
 use crate::domain::image::ImageReference;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::usecases::freshness::Ask;
 use crate::usecases::group_update::LayerProgress;
 use crate::usecases::list_images::{Group, by_reference, no_such_container};
@@ -70,7 +70,7 @@ pub async fn toggle(Named { host, name: id }: Named, _: Query<NoKeys>) -> Result
     responses((status = 200, description = "The layer that is being fetched", body = LayerProgress), NotFound, Unavailable))]
 pub async fn progress(Named { host, name: id }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
     let progress = host.progress(&id).await?;
-    progress.map(|progress| json_of(&progress)).ok_or_else(|| plain(Kind::NotFound, "no_progress", "no progress"))
+    progress.map(|progress| json_of(&progress)).ok_or_else(|| plain(Code::NoProgress, "no progress"))
 }
 
 /// A path below `/api/images/` that is no route, in the words that clients of that API know.
@@ -79,9 +79,9 @@ pub fn no_such_action(path: &str) -> Option<Failure> {
     let two =
         rest.split_once('/').is_some_and(|(id, action)| !id.is_empty() && !action.is_empty() && !action.contains('/'));
     Some(if two {
-        plain(Kind::Invalid, "unknown_action", "unknown action")
+        plain(Code::UnknownAction, "unknown action")
     } else {
-        plain(Kind::Invalid, "bad_path", "bad path: /api/images/{id}/{action}")
+        plain(Code::BadPath, "bad path: /api/images/{id}/{action}")
     })
 }
 
@@ -101,7 +101,7 @@ pub async fn update_group(
     _: Query<NoKeys>,
     Body(group): Body<WhichGroup>,
 ) -> Result<Response, Failure> {
-    let group = group.ok_or_else(|| plain(Kind::Invalid, "bad_json", "the body must be {\"image\": \"…\"}"))?;
+    let group = group.ok_or_else(|| plain(Code::BadJson, "the body must be {\"image\": \"…\"}"))?;
     start_group(&http, &group.image).await
 }
 
@@ -115,7 +115,7 @@ pub async fn update_named_group(
 ) -> Result<Response, Failure> {
     match rest.strip_suffix("/update").filter(|image| !image.is_empty()) {
         Some(image) => start_group(&http, image).await,
-        None => Err(plain(Kind::Invalid, "bad_path", "bad path: /api/groups/{image}/update")),
+        None => Err(plain(Code::BadPath, "bad path: /api/groups/{image}/update")),
     }
 }
 
@@ -139,7 +139,7 @@ pub async fn image_status(
     Query(keys): Query<PortainerKeys>,
 ) -> Result<Response, Failure> {
     if !matches!(environment.as_str(), "1" | "local") {
-        return Err(plain(Kind::NotFound, "no_such_environment", "Environment not found"));
+        return Err(plain(Code::NoSuchEnvironment, "Environment not found"));
     }
     let ask = if keys.force { Ask::Force } else { Ask::IfStale };
     let (status, message) = match http.local()?.container_status(&id, ask).await {
@@ -152,9 +152,9 @@ pub async fn image_status(
 
 /// The same route without the container's ID.
 pub async fn missing_id() -> Failure {
-    plain(Kind::Invalid, "missing_id", "missing container id")
+    plain(Code::MissingId, "missing container id")
 }
 
-fn plain(kind: Kind, code: &'static str, message: &str) -> Failure {
-    Error::new(kind, code, message).into()
+fn plain(code: Code, message: &str) -> Failure {
+    Error::new(code, message).into()
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// An answer as it was last written, and what it was written from.
 pub struct Kept<K>(Mutex<Option<(K, Written)>>);
@@ -39,7 +39,7 @@ impl<K: PartialEq> Kept<K> {
 
     /// Writes the answer.
     pub fn write(&self, from: K, value: &impl Serialize) -> Result<Written, Error> {
-        let body = serde_json::to_vec(value).map_err(|error| Error::new(Kind::Internal, "json", error.to_string()))?;
+        let body = serde_json::to_vec(value).map_err(|error| Error::new(Code::Json, error.to_string()))?;
         let etag = format!("\"{:.32}\"", format!("{:x}", Sha256::digest(&body)));
         let written = Written { body: body.into(), etag, at: Instant::now() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((from, written.clone()));

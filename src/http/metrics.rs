@@ -12,7 +12,7 @@ use super::keys::NoKeys;
 use super::params::Query;
 use super::problem::Failure;
 use super::router::Http;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// The version of the format that every tool reads.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -23,7 +23,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub async fn metrics(State(http): State<Http>, _: Query<NoKeys>) -> Result<Response, Failure> {
     let mut text = String::new();
     encode_registry(&mut text, &http.local()?.observe())
-        .map_err(|error| Error::new(Kind::Internal, "metrics", error.to_string()))?;
+        .map_err(|error| Error::new(Code::Metrics, error.to_string()))?;
     let headers = [(header::CONTENT_TYPE, CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, classic(&text)).into_response())
 }

@@ -21,7 +21,7 @@ use utoipa::openapi::path::Parameter;
 use super::problem::{Failure, too_large};
 use super::router::Http;
 use crate::domain::job::JobId;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::usecases::Host;
 use crate::usecases::jobs::no_such_job;
 
@@ -33,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         path.map(|Path(name)| Self(name))
-            .map_err(|_| Error::new(Kind::NotFound, "no_such_route", "the path is not valid UTF-8").into())
+            .map_err(|_| Error::new(Code::NoSuchRoute, "the path is not valid UTF-8").into())
     }
 }
 
@@ -103,9 +103,7 @@ impl Pairs {
                 } else {
                     format!("valid are {}", known.join(", "))
                 };
-                Err(Error::new(Kind::Invalid, "unknown_query_key", format!("`{key}`: unknown query key"))
-                    .hint(hint)
-                    .into())
+                Err(Error::new(Code::UnknownQueryKey, format!("`{key}`: unknown query key")).hint(hint).into())
             }
         }
     }
@@ -155,7 +153,7 @@ fn expected_in(error: &ValueError) -> String {
 }
 
 fn bad_value(key: &str, expected: impl fmt::Display) -> Failure {
-    Error::new(Kind::Invalid, "bad_query_value", format!("`{key}`: expected {expected}")).into()
+    Error::new(Code::BadQueryValue, format!("`{key}`: expected {expected}")).into()
 }
 
 /// How long a body of the API may take: it is at most 1 MiB, and holds a connection.
@@ -172,7 +170,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             return Ok(Self(None));
         }
         serde_json::from_slice(&bytes).map(|Object(value)| Self(Some(value))).map_err(|error| {
-            Error::new(Kind::Invalid, "bad_json", format!("the body is not the JSON that is expected: {error}")).into()
+            Error::new(Code::BadJson, format!("the body is not the JSON that is expected: {error}")).into()
         })
     }
 }
@@ -188,7 +186,7 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
         if said.is_empty() || serde_json::from_slice::<Object<Nothing>>(said).is_ok() {
             return Ok(Self);
         }
-        Err(Error::new(Kind::Invalid, "unexpected_body", "this route takes no body")
+        Err(Error::new(Code::UnexpectedBody, "this route takes no body")
             .hint("what it takes is in its path and its query")
             .into())
     }
@@ -225,7 +223,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
 
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
     let read = tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, state)).await;
-    let late = |_| Error::new(Kind::Invalid, "bad_body", "the request's body did not come in time");
+    let late = |_| Error::new(Code::BadBody, "the request's body did not come in time");
     read.map_err(late)?.map_err(unreadable)
 }
 
@@ -234,7 +232,7 @@ fn unreadable(rejection: BytesRejection) -> Failure {
         BytesRejection::FailedToBufferBody(_) if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
             too_large()
         }
-        _ => Error::new(Kind::Invalid, "bad_body", "the request's body could not be read").into(),
+        _ => Error::new(Code::BadBody, "the request's body could not be read").into(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::follow::shown;
 use super::{docker, images};
 use crate::adapters::task;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 use crate::views::Problem;
 
 /// A detail or a path longer than this is cut: a failure explains itself in less, and nobody gets a name of 30 kB back.
@@ -24,7 +24,7 @@ pub struct Failure(pub Box<Problem>);
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         if error.kind == Kind::Internal {
-            tracing::error!(code = error.code, %error, "a request failed");
+            tracing::error!(code = %error.code, %error, "a request failed");
         }
         Self(Box::new(Problem::from(&error)))
     }
@@ -132,7 +132,7 @@ pub async fn unknown_route(request: Request) -> Failure {
 /// The same for a path.
 pub fn nothing_at(path: &str) -> Failure {
     let path: String = shown(path).chars().take(200).collect();
-    Error::new(Kind::NotFound, "no_such_route", format!("there is nothing at {path}")).into()
+    Error::new(Code::NoSuchRoute, format!("there is nothing at {path}")).into()
 }
 
 /// The answer where a route has other methods; axum adds `Allow`.
@@ -141,8 +141,7 @@ pub async fn wrong_method(request: Request) -> Failure {
         true => "method not allowed".to_owned(),
         false => format!("{} is not allowed here", request.method()),
     };
-    let error =
-        Error::new(Kind::Invalid, "method_not_allowed", message).hint("the header `Allow` names the methods that are");
+    let error = Error::new(Code::MethodNotAllowed, message).hint("the header `Allow` names the methods that are");
     let mut problem = Problem::from(&error);
     problem.status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
     problem.title = "Method not allowed".into();
@@ -152,13 +151,12 @@ pub async fn wrong_method(request: Request) -> Failure {
 /// The answer when a handler panicked: a defect, told without its details.
 pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
     tracing::error!(panic = task::words(panic.as_ref()), "a request handler panicked");
-    Failure(Box::new(Problem::from(&Error::new(Kind::Internal, "defect", "the request could not be handled"))))
-        .into_response()
+    Failure(Box::new(Problem::from(&Error::new(Code::Defect, "the request could not be handled")))).into_response()
 }
 
 /// The answer to a body that is too large.
 pub fn too_large() -> Failure {
-    let error = Error::new(Kind::Invalid, "body_too_large", "the request's body is too large");
+    let error = Error::new(Code::BodyTooLarge, "the request's body is too large");
     let mut problem = Problem::from(&error);
     problem.status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
     problem.title = "Payload too large".into();

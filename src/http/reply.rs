@@ -10,7 +10,7 @@ use super::problem::{Failure, json_of};
 use super::stream::job_stream;
 use crate::adapters::task;
 use crate::domain::job::Job;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::usecases::Host;
 use crate::usecases::jobs::Ticket;
 use crate::views::Problem;
@@ -48,7 +48,7 @@ pub async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let worked = task::spawn("detached request", work).await;
-    worked.unwrap_or_else(|panic| Err(Error::new(Kind::Internal, "defect", format!("the work broke off: {panic}"))))
+    worked.unwrap_or_else(|panic| Err(Error::new(Code::Defect, format!("the work broke off: {panic}"))))
 }
 
 fn ended(job: &Job) -> Result<Response, Failure> {

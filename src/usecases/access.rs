@@ -16,7 +16,7 @@ use crate::adapters::store::Store;
 use crate::adapters::task;
 use crate::config::Secret;
 use crate::domain::access::{Rights, Scope};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// How long a session lasts.
 pub const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -109,7 +109,7 @@ impl Access {
         self.lock_failures().remove(&Bucket::of(peer));
         let token = random_token()?;
         let expires = Timestamp::now().checked_add(SignedDuration::try_from(SESSION).unwrap_or_default());
-        let expires = expires.map_err(|error| Error::new(Kind::Internal, "clock", error.to_string()))?;
+        let expires = expires.map_err(|error| Error::new(Code::Clock, error.to_string()))?;
         self.store.begin_session(&hex(&hash_of(&token)), &login.user, expires).await?;
         Ok(Some(token))
     }
@@ -162,7 +162,7 @@ impl Access {
         let left = delay(failed.count).saturating_sub(failed.last.elapsed());
         if !left.is_zero() {
             let seconds = left.as_secs() + 1;
-            let error = Error::new(Kind::TooMany, "too_many_attempts", "too many wrong passwords from this address");
+            let error = Error::new(Code::TooManyAttempts, "too many wrong passwords from this address");
             return Err(error.hint(format!("try again in {seconds} s")).retry_after(seconds));
         }
         failed.count += 1;
@@ -219,7 +219,7 @@ fn argon2() -> Argon2<'static> {
 }
 
 fn hashing_failed(error: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Internal, "hashing", format!("the password could not be hashed: {error}"))
+    Error::new(Code::Hashing, format!("the password could not be hashed: {error}"))
 }
 
 fn hash_of(text: &str) -> Hash {
@@ -232,7 +232,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn random_token() -> Result<String, Error> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Error::new(Kind::Internal, "random", error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(|error| Error::new(Code::Random, error.to_string()))?;
     Ok(hex(&bytes))
 }
 
@@ -292,7 +292,7 @@ mod tests {
         for user in ["me", "you", "me", "you", "me"] {
             assert_eq!(access.login(user, "wrong", guesser).await.unwrap(), None);
         }
-        assert_eq!(access.login("me", "right", guesser).await.unwrap_err().code, "too_many_attempts");
+        assert_eq!(access.login("me", "right", guesser).await.unwrap_err().code, Code::TooManyAttempts);
         assert!(access.login("me", "right", other).await.unwrap().is_some());
     }
 

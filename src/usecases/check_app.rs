@@ -23,7 +23,7 @@ use crate::domain::job::{Job, JobResult, Kind, OneOrMany, Outcome, ServiceChange
 use crate::domain::plan::{SkipReason, Skipped, by_service};
 use crate::domain::project::{PullPolicy, Service};
 use crate::domain::time::millis;
-use crate::error::{Error, Kind as ErrorKind};
+use crate::error::{Code, Error};
 
 /// The freshness of an app.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -162,7 +162,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
         services.iter().find(|service| !project.services.contains_key(&ServiceName::new(service.as_str())))
     {
         let message = format!("`service`: the app has no service `{unknown}`");
-        return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(name));
+        return Err(Error::new(Code::NoSuchService, message).app(name));
     }
     let snapshot = host.snapshot().await?;
     let found = host.status_of(&app, &snapshot.origins, &host.service.running_jobs().await?, Ask::Force).await;
@@ -188,7 +188,7 @@ async fn dry_run(running: &Running, name: &str, services: &BTreeSet<String>) -> 
     };
     // One registry that fails does not hide what the others have.
     if let Some(first) = failed.first().filter(|_| !judged) {
-        return Err(Error::new(ErrorKind::Upstream, "registry_failed", unknown(first)).app(name).service(&first.0));
+        return Err(Error::new(Code::RegistryFailed, unknown(first)).app(name).service(&first.0));
     }
     let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Pending };
     let warnings = failed.iter().map(unknown).collect();

@@ -30,7 +30,7 @@ use crate::domain::container::Container;
 use crate::domain::hold::{Candidate, HeldBack};
 use crate::domain::host::{HostName, Subject, Target, split};
 use crate::domain::window::Window;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// Defaults that an app's `x-restock` can override, and bounds.
 #[derive(Debug, Clone)]
@@ -195,7 +195,7 @@ impl Restock {
         known.ok_or_else(|| {
             let shown: String = name.chars().take(80).collect();
             let known: Vec<_> = self.hosts.iter().map(|host| host.name.as_str()).collect();
-            Error::new(Kind::NotFound, "no_such_host", format!("no such host: {shown}"))
+            Error::new(Code::NoSuchHost, format!("no such host: {shown}"))
                 .hint(format!("the hosts are: {}", known.join(", ")))
         })
     }

@@ -20,7 +20,7 @@ use crate::domain::freshness::Origins;
 use crate::domain::image::ImageReference;
 use crate::domain::plan::by_service;
 use crate::domain::project::{Project, Service};
-use crate::error::{Error, Kind as ErrorKind, command_error};
+use crate::error::{Code, Error, Kind as ErrorKind, command_error};
 
 /// What a pull and a resolve together found.
 pub(super) struct Fetched {
@@ -54,7 +54,7 @@ pub(super) async fn fetch(
     if let Some(option) = named.iter().find(|name| name.as_str().starts_with('-')) {
         // Compose would take it for one of its own.
         let message = format!("`service`: the app has no service `{option}`");
-        return Err(Error::new(ErrorKind::Invalid, "no_such_service", message).app(&app.name));
+        return Err(Error::new(Code::NoSuchService, message).app(&app.name));
     }
     let known = host.service.store.references(&app.id()).await?;
     let mut locks = running.image_locks(&known).await?;
@@ -207,7 +207,7 @@ impl PullFailure {
             (None, Some(Subject::Image(reference))) => format!("the pull of `{}` failed", redactor.clean(reference)),
             (None, _) => "the pull failed".to_owned(),
         };
-        let failure = Error::new(ErrorKind::Upstream, problem.code(), format!("{what}: {reason}"));
+        let failure = Error { kind: ErrorKind::Upstream, ..Error::new(problem.code(), format!("{what}: {reason}")) };
         let failure = failure.hint(problem.hint()).said(&self.error, redactor);
         match service {
             Some(service) => failure.service(service),
@@ -235,13 +235,9 @@ fn select(project: &Project, options: &UpdateOptions, app: &AppDir) -> Result<Op
     let named: BTreeSet<_> = options.services.iter().map(ServiceName::new).collect();
     if let Some(unknown) = named.iter().find(|name| !project.services.contains_key(name)) {
         let known: Vec<_> = project.services.keys().map(ServiceName::as_str).collect();
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            "no_such_service",
-            format!("`service`: the app has no service `{unknown}`"),
-        )
-        .hint(format!("its services are {}", known.join(", ")))
-        .app(&app.name));
+        return Err(Error::new(Code::NoSuchService, format!("`service`: the app has no service `{unknown}`"))
+            .hint(format!("its services are {}", known.join(", ")))
+            .app(&app.name));
     }
     Ok(Some(project.with_dependents(&named)))
 }

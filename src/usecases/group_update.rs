@@ -17,7 +17,7 @@ use crate::domain::container::Container;
 use crate::domain::host::{Subject, Target};
 use crate::domain::image::ImageReference;
 use crate::domain::job::{Job, JobId, JobResult, Kind, Outcome, State, Step};
-use crate::error::{Error, Kind as ErrorKind};
+use crate::error::{Code, Error};
 
 /// The progress of a container's update, in the shape of the docker-image-watcher API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -151,7 +151,7 @@ async fn update(running: &Running, image: &ImageReference, members: &[Container]
         note(&app, ended);
     }
     if !failures.is_empty() {
-        return Err(Error::new(ErrorKind::Internal, "group_failed", failures.join("; ")));
+        return Err(Error::new(Code::GroupFailed, failures.join("; ")));
     }
     running.release(guarded).await;
     Ok(JobResult {

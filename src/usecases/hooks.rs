@@ -10,7 +10,7 @@ use crate::adapters::compose::readable;
 use crate::domain::attempt::ProjectFact;
 use crate::domain::hook::Hook;
 use crate::domain::job::{Outcome, Step};
-use crate::error::{Attempt, Error, Kind};
+use crate::error::{Attempt, Code, Error, Kind};
 
 impl Work<'_> {
     /// Runs what comes after an update that works, and warns of each that failed: the update stays.
@@ -89,13 +89,14 @@ impl Scene {
             _ => Kind::Internal,
         };
         let message = format!("the `before` hook in `{}` {}; nothing was touched", hook.service, what_happened(error));
-        let stopped = Error::new(kind, "hook_failed", message)
+        let stopped = Error::new(Code::HookFailed, message)
             .hint("see what the command said, and correct `x-restock.hooks` in the Compose file or what it found")
             .app(&self.app.name)
             .service(&hook.service);
         Error {
             command: Some(format!("docker compose exec -T {}", hook.service)),
             stderr: self.what_hook_said(error),
+            kind,
             attempt: Some(Attempt { outcome: Outcome::Failed, services: Vec::new(), warnings: Vec::new() }),
             ..stopped
         }

@@ -15,7 +15,7 @@ use crate::adapters::compose::{Model, ProjectCall};
 use crate::adapters::store::RememberedProject;
 use crate::adapters::task;
 use crate::domain::app::AppName;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 
 /// How long a resolved project is believed that is read from files which cannot all be seen: an included file may have a
 /// variable in its name, or lie on another machine.
@@ -221,12 +221,8 @@ impl Host {
         if let Some(resolved) = self.resolver.recall(call, app, &files, trust) {
             return Ok(resolved);
         }
-        let _child = self
-            .resolver
-            .children
-            .acquire()
-            .await
-            .map_err(|closed| Error::new(Kind::Internal, "defect", closed.to_string()))?;
+        let _child =
+            self.resolver.children.acquire().await.map_err(|closed| Error::new(Code::Defect, closed.to_string()))?;
         let compose = self.compose().await?;
         let project_call = ProjectCall::new(&app.path).with_profiles(call.1.iter().cloned());
         let resolved = super::resolve::config(&compose, app, &project_call).await;
@@ -242,7 +238,7 @@ impl Host {
         let mut known = lock(&self.resolver.known);
         for RememberedProject { app, profiles, files, outcome, resolved_at } in remembered {
             let age = Timestamp::now().duration_since(resolved_at).unsigned_abs();
-            let broken = |reason| Error::new(Kind::BrokenApp, "invalid_compose_file", reason).app(&app);
+            let broken = |reason| Error::new(Code::InvalidComposeFile, reason).app(&app);
             let failures = u32::from(outcome.is_err());
             let resolved = outcome
                 .map(|(project, fingerprint)| Model { project, secrets: Vec::new(), fingerprint })

@@ -10,7 +10,7 @@ use crate::domain::container::{Container, LocalImage};
 use crate::domain::image::ImageReference;
 use crate::domain::plan::{Plan, SkipReason, by_service, unfit};
 use crate::domain::project::{Project, PullPolicy, Service};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// What each image reference of a project means on this engine now.
 type Images = BTreeMap<String, Option<LocalImage>>;
@@ -78,12 +78,12 @@ pub(super) fn check_followers(
     let Some((service, reason)) = stuck else { return Ok(()) };
     let (code, message, hint) = match reason {
         SkipReason::ImageMissing => (
-            "image_missing",
+            Code::ImageMissing,
             format!("`{service}` has to be made again with what changes, and its image is not here"),
             format!("build or pull it: docker compose build {service}"),
         ),
         _ => (
-            "image_moved",
+            Code::ImageMoved,
             format!(
                 "`{service}` has to be made again with what changes, and would get an older image: its reference was \
                  moved back by the rollback of another app"
@@ -91,7 +91,7 @@ pub(super) fn check_followers(
             "update the other app first, or pull the image".to_owned(),
         ),
     };
-    Err(Error::new(Kind::Conflict, code, message).hint(hint).app(&app.name).service(service))
+    Err(Error::new(code, message).hint(hint).app(&app.name).service(service))
 }
 
 /// `selected` without what has to be left alone; `None` means all.

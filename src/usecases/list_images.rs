@@ -18,7 +18,7 @@ use crate::domain::freshness::{Finding, Status};
 use crate::domain::group::{GroupStatus, find_container};
 use crate::domain::host::Subject;
 use crate::domain::image::{Digest, ImageReference};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// As much of a digest as the API shows.
 const SHORT_DIGEST: usize = 17;
@@ -140,7 +140,7 @@ impl Host {
 
 /// The error for a container that is not there.
 pub fn no_such_container() -> Error {
-    Error::new(Kind::NotFound, "no_such_container", "container not found")
+    Error::new(Code::NoSuchContainer, "container not found")
 }
 
 /// Running containers by the reference they were made from, with its tag; those made from a bare ID are left out.

@@ -9,7 +9,7 @@ use super::context::Host;
 use super::known_projects::Trust;
 use super::resolve::{Reading, redactor};
 use crate::adapters::task;
-use crate::error::{Error, Kind, command_error};
+use crate::error::{Code, Error, command_error};
 
 /// How many readers there may be at once: each has a Compose process for as long as it reads.
 pub const MOST_READERS: usize = 16;
@@ -48,7 +48,7 @@ impl Host {
         let app = self.apps.find(name).await?;
         let reader = self.service.log_readers.clone().try_acquire_owned().map_err(|_| {
             let message = format!("{MOST_READERS} logs are being read already");
-            Error::new(Kind::TooMany, "too_many_readers", message).hint("close one of them").retry_after(10)
+            Error::new(Code::TooManyReaders, message).hint("close one of them").retry_after(10)
         })?;
         let compose = self.compose().await?;
         let all = self.engine.containers().await?;

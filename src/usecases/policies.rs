@@ -11,7 +11,7 @@ use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
 use crate::domain::plan::by_service;
 use crate::domain::policy::{Policy, PolicyLabels, Source, UnknownPolicy, decide};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 
 /// The policy by which something is left alone, as it is stored.
 const DISABLED: &str = "disabled";
@@ -50,7 +50,7 @@ impl Host {
         let app = self.app(name).await?;
         let model = app.model.as_ref().map_err(Clone::clone)?;
         if let Err(mistakes) = &model.project.settings {
-            return Err(Error::new(Kind::BrokenApp, "invalid_settings", mistakes.clone())
+            return Err(Error::new(Code::InvalidSettings, mistakes.clone())
                 .hint("correct `x-restock` in the Compose file")
                 .app(name));
         }

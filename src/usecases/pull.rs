@@ -44,7 +44,7 @@ pub(super) async fn pull(
             EngineError::Status { message, .. } => {
                 let problem = pull_problem(&message);
                 let message = format!("the pull of {reference} failed: {message}");
-                Error::new(Kind::Upstream, problem.code(), message).hint(problem.hint())
+                Error { kind: Kind::Upstream, ..Error::new(problem.code(), message).hint(problem.hint()) }
             }
             other => other.into(),
         })

@@ -11,7 +11,7 @@ use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::image::ImageReference;
 use crate::domain::project::Project;
-use crate::error::{Error, Kind, config_error};
+use crate::error::{Code, Error, config_error};
 
 /// A project as it was read, and how it can be read again.
 pub struct Reading {
@@ -54,9 +54,7 @@ pub async fn config(compose: &Compose, app: &AppDir, call: &ProjectCall) -> Resu
     if !app.has_compose_file().await? {
         // Compose would look for a project in the directories above.
         let name = app.compose_file.file_name().unwrap_or_default().display();
-        return Err(
-            Error::new(Kind::BrokenApp, "invalid_compose_file", format!("{name} leads to no file")).app(&app.name)
-        );
+        return Err(Error::new(Code::InvalidComposeFile, format!("{name} leads to no file")).app(&app.name));
     }
     match compose.config(call).await {
         Ok(model) => Ok(model),
@@ -146,8 +144,7 @@ pub async fn check_directory(app: &AppDir, containers: &[Container]) -> Result<(
     for dir in containers.iter().filter_map(directory).collect::<BTreeSet<_>>() {
         if !app.is_at(Path::new(dir)).await {
             return Err(Error::new(
-                Kind::Conflict,
-                "foreign_project",
+                Code::ForeignProject,
                 format!("the containers of this project were made from another directory: {dir}"),
             )
             .hint("give one of the two projects a `name:` of its own, or run Restock where it sees the directory at the same path")
@@ -161,15 +158,14 @@ pub async fn check_directory(app: &AppDir, containers: &[Container]) -> Result<(
 pub fn check_containers(host: &Host, app: &AppDir, containers: &[Container]) -> Result<(), Error> {
     if let Some(own) = containers.iter().find(|container| host.is_self(container)) {
         return Err(Error::new(
-            Kind::Conflict,
-            "contains_restock",
+            Code::ContainsRestock,
             format!("the app contains Restock itself ({}), which would end in the middle of its own update", own.name),
         )
         .hint("update it from outside: docker compose pull && docker compose up -d")
         .app(&app.name));
     }
     if let Some(paused) = containers.iter().find(|container| container.state == ContainerState::Paused) {
-        return Err(Error::new(Kind::Conflict, "paused", format!("container {} is paused", paused.name))
+        return Err(Error::new(Code::Paused, format!("container {} is paused", paused.name))
             .hint(format!("unpause it first: docker unpause {}", paused.name))
             .app(&app.name));
     }

@@ -18,7 +18,7 @@ use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{JobResult, Kind, Step};
 use crate::domain::plan::{Change, by_service};
 use crate::domain::project::Project;
-use crate::error::{Error, Kind as ErrorKind};
+use crate::error::{Code, Error};
 
 impl Host {
     /// Starts the rollback of an app, or joins the one that is running.
@@ -31,7 +31,7 @@ impl Host {
 async fn roll_back(running: &Running, app: &AppDir) -> Result<JobResult, Error> {
     let host = &running.host;
     running.step(Step::Resolve).await?;
-    let nothing = || refused("nothing_to_roll_back", format!("`{}` has no update to roll back", app.name), app);
+    let nothing = || refused(Code::NothingToRollBack, format!("`{}` has no update to roll back", app.name), app);
     let (_, last) = host.service.store.last_update(&app.id()).await?.ok_or_else(nothing)?;
     let compose = host.compose().await?;
     let profiles = last.project().map(|project| project.profiles.clone()).unwrap_or_default();
@@ -111,7 +111,7 @@ async fn plan_back(
     if changes.is_empty() {
         let name = &app.name;
         let message = format!("`{name}` already runs the images of before its last update");
-        return Err(refused("nothing_to_roll_back", message, app));
+        return Err(refused(Code::NothingToRollBack, message, app));
     }
     Ok(changes)
 }
@@ -121,7 +121,7 @@ fn check_movable(app: &AppDir, service: &ServiceName, reference: &str) -> Result
         return Ok(());
     }
     let message = format!("`{service}` is pinned to {reference}");
-    Err(refused("pinned", message, app).hint("edit the Compose file to go back").service(service))
+    Err(refused(Code::Pinned, message, app).hint("edit the Compose file to go back").service(service))
 }
 
 /// The former image: still here, or fetched again by its digest.
@@ -147,7 +147,7 @@ async fn fetch_back(
         }
     }
     let message = format!("the former image {former} is gone and could not be fetched again by its digest");
-    Err(refused("image_gone", message, app))
+    Err(refused(Code::ImageGone, message, app))
 }
 
 /// `repository@digest` names by which a registry may know the former image. Names that only protect are none; in a
@@ -158,6 +158,6 @@ fn names_of(former: &ImageId, last: &Reference) -> BTreeSet<String> {
     known.chain(repository.ok().map(|repository| format!("{repository}@{former}"))).collect()
 }
 
-fn refused(code: &'static str, message: String, app: &AppDir) -> Error {
-    Error::new(ErrorKind::Conflict, code, message).app(&app.name)
+fn refused(code: Code, message: String, app: &AppDir) -> Error {
+    Error::new(code, message).app(&app.name)
 }

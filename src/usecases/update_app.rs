@@ -19,7 +19,7 @@ use crate::domain::image::ImageId;
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::domain::plan::{Change, by_service, plan};
 use crate::domain::project::{AppSettings, Project};
-use crate::error::{Error, Kind as ErrorKind};
+use crate::error::{Code, Error};
 
 /// What the caller of an update can choose.
 #[derive(Debug, Clone, Default)]
@@ -197,21 +197,19 @@ pub(super) async fn project_fact(
 /// The app's own settings, or the mistakes in them: they are told before anything is touched.
 pub(super) fn settings(model: &Model, app: &AppDir) -> Result<AppSettings, Error> {
     model.project.settings.clone().map_err(|mistakes| {
-        Error::new(ErrorKind::BrokenApp, "invalid_settings", mistakes)
-            .hint("correct `x-restock` in the Compose file")
-            .app(&app.name)
+        Error::new(Code::InvalidSettings, mistakes).hint("correct `x-restock` in the Compose file").app(&app.name)
     })
 }
 
 /// Makes sure of the manifest's volumes, and that no other external volume is missing: `up` would fail half-way.
 pub(super) async fn ensure_volumes(running: &Running, app: &AppDir, project: &Project) -> Result<(), Error> {
-    let broken = |reason: String| Error::new(ErrorKind::BrokenApp, "invalid_manifest", reason).app(&app.name);
+    let broken = |reason: String| Error::new(Code::InvalidManifest, reason).app(&app.name);
     let own: BTreeSet<_> = app.manifest_volumes().map_err(broken)?.into_iter().collect();
     // What is missing is found before anything is made.
     for volume in project.external_volumes.difference(&own) {
         if !running.host.engine.has_volume(volume).await? {
             let message = format!("the external volume `{volume}` is missing");
-            return Err(Error::new(ErrorKind::BrokenApp, "missing_volume", message)
+            return Err(Error::new(Code::MissingVolume, message)
                 .hint(format!("create it: docker volume create {volume}"))
                 .app(&app.name));
         }

@@ -22,7 +22,7 @@ use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::domain::plan::{Change, SkipReason, Skipped, runs};
 use crate::domain::project::AppSettings;
 use crate::domain::recreate::join_replacement;
-use crate::error::{Error, Kind as ErrorKind};
+use crate::error::{Code, Error};
 
 /// What the caller of a container's update can choose.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,7 @@ impl Host {
         }
         let project = container.compose.as_ref().map(|labels| labels.project.to_string()).unwrap_or_default();
         let message = format!("{} belongs to the Compose project `{project}`, which is no app here", container.name);
-        Err(refused("foreign_project", message)
+        Err(refused(Code::ForeignProject, message)
             .hint("move the project's directory into the apps directory, or update it with `docker compose`"))
     }
 
@@ -92,26 +92,33 @@ impl Host {
         let labels = &inspected["Config"]["Labels"];
         let name = &container.name;
         if self.is_self(container) {
-            return Err(refused("contains_restock", format!("{name} is Restock itself, which cannot replace itself")));
+            return Err(refused(
+                Code::ContainsRestock,
+                format!("{name} is Restock itself, which cannot replace itself"),
+            ));
         }
         if !labels["com.docker.swarm.service.id"].is_null() {
-            return Err(
-                refused("swarm", format!("{name} is a task of a Swarm service")).hint("use `docker service update`")
-            );
+            return Err(refused(Code::Swarm, format!("{name} is a task of a Swarm service"))
+                .hint("use `docker service update`"));
         }
         if let Some(unit) = container.unit.as_ref().filter(|_| !container.state.is_up()) {
-            return Err(refused("not_running", format!("{name} is run by the systemd unit {unit}, and does not run"))
-                .hint(format!("systemctl start {unit}")));
+            return Err(refused(
+                Code::NotRunning,
+                format!("{name} is run by the systemd unit {unit}, and does not run"),
+            )
+            .hint(format!("systemctl start {unit}")));
         }
         if container.state == ContainerState::Paused {
-            return Err(refused("paused", format!("container {name} is paused")).hint(format!("docker unpause {name}")));
+            return Err(
+                refused(Code::Paused, format!("container {name} is paused")).hint(format!("docker unpause {name}"))
+            );
         }
         Ok(())
     }
 }
 
-pub(super) fn refused(code: &'static str, message: String) -> Error {
-    Error::new(ErrorKind::Conflict, code, message)
+pub(super) fn refused(code: Code, message: String) -> Error {
+    Error::new(code, message)
 }
 
 async fn update(
@@ -160,8 +167,7 @@ async fn fetch_and_apply(
     let container = as_it_is_now(running, &container, reference).await?;
     let image = host.engine.image(reference).await?;
     host.service.freshness.learn_pulled(&[(reference.to_owned(), image.clone())].into());
-    let image =
-        image.ok_or_else(|| Error::new(ErrorKind::Upstream, "no_such_image", format!("{reference} is not here")))?;
+    let image = image.ok_or_else(|| Error::new(Code::NoSuchImage, format!("{reference} is not here")))?;
     let brought_back = options.pull == Pull::Never && host.is_moved_back(&parsed, &image).await?;
     match (&options.follows, runs(&container, &image, platform.as_deref())) {
         (None, false) if brought_back => return Ok(skip(SkipReason::MovedBack)),
@@ -169,7 +175,7 @@ async fn fetch_and_apply(
         (None, true) => return Ok(unchanged(running, None, started)),
         (Some(_), false) => {
             let message = format!("{} would get another image as well, because {reference} has moved", container.name);
-            return Err(refused("image_moved", message).hint("update it by itself"));
+            return Err(refused(Code::ImageMoved, message).hint("update it by itself"));
         }
         (None, false) | (Some(_), true) => {}
     }
@@ -239,7 +245,7 @@ async fn plan(
     let old_image = old_image.ok_or_else(|| {
         let name = &container.name;
         let message = format!("the image that {name} was made from is gone, so what it gave cannot be told apart");
-        refused("image_gone", message).hint("make the container again by hand")
+        refused(Code::ImageGone, message).hint("make the container again by hand")
     })?;
     let follows = options.follows.as_ref().map(|follow| (follow.old_id.clone(), follow.new_id.clone()));
     if let Some((old, new)) = &follows {
@@ -274,13 +280,13 @@ async fn as_it_is_now(running: &Running, container: &Container, reference: &str)
     let found = containers.iter().find(|found| found.id == container.id);
     let found = found
         .or_else(|| find_container(&containers, &container.name))
-        .ok_or_else(|| refused("changed_meanwhile", format!("{} has been removed meanwhile", container.name)))?;
+        .ok_or_else(|| refused(Code::ChangedMeanwhile, format!("{} has been removed meanwhile", container.name)))?;
     let inspected = host.engine.inspect(&found.id).await?;
     host.check_standalone(found, &inspected)?;
     let same = found.id == container.id || inspected["Config"]["Image"] == reference;
     if found.compose.is_some() || !same {
         let message = format!("{} has been made anew meanwhile, from something else", container.name);
-        return Err(refused("changed_meanwhile", message).hint("ask again"));
+        return Err(refused(Code::ChangedMeanwhile, message).hint("ask again"));
     }
     Ok(found.clone())
 }

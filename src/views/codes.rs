@@ -1,104 +1,13 @@
-//! Every `code` that a problem document may have: the part of the API that programs decide by.
+//! The schema of `code`, the part of a problem that programs decide by.
 
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-/// Codes by name, with what each says. A code keeps its meaning; new ones come at any time.
-pub const CODES: &[(&str, &str)] = &[
-    ("apps_directory_unreadable", "The apps directory is missing or cannot be read."),
-    ("bad_body", "The request's body broke off."),
-    ("bad_host", "The request lacks the header `Host`, or has several."),
-    ("bad_json", "The body is not the JSON that the route takes; the detail names the place."),
-    ("bad_path", "The path has not the parts that the route takes."),
-    ("bad_query_value", "A key of the query has a value that it does not take."),
-    ("body_too_large", "The body is larger than 1 MiB."),
-    ("busy", "Another job works on it; `job` names it."),
-    ("cancelled", "The job was cancelled before anything was touched."),
-    (
-        "changed_meanwhile",
-        "The container was removed, or made from something else, while the update waited; ask again.",
-    ),
-    ("clock", "The machine's clock is out of range."),
-    ("closed_as_it_is", "A person closed a job that was left open; nothing was touched."),
-    ("command_failed", "A command of Docker Compose failed; `stderr` has its last lines."),
-    ("compose_protocol", "Docker Compose answered in a way this version does not understand."),
-    ("compose_unavailable", "Docker Compose is missing or too old."),
-    ("contains_restock", "It contains Restock itself, which would end in the middle of its own update."),
-    ("cross_site", "A browser sent this for a page of another site."),
-    ("database", "The database cannot be read or written."),
-    ("defect", "A mistake in Restock; the log has more."),
-    ("directory_hangs", "The disk or the network behind a directory does not answer; other apps are not affected."),
-    ("disk_full", "The engine has no room for the image."),
-    ("engine_protocol", "The Docker engine answered in a way this version does not understand."),
-    ("engine_refused", "The Docker engine refused."),
-    ("engine_timeout", "The Docker engine did not answer in time."),
-    ("engine_unreachable", "The Docker engine cannot be reached."),
-    ("foreign_project", "The containers were made from another directory."),
-    ("group_failed", "Some containers of the group were not updated."),
-    ("hashing", "The password could not be hashed."),
-    ("hook_failed", "The app's own command before the update failed; nothing was touched."),
-    ("image_gone", "The former image is gone and cannot be fetched again."),
-    ("image_missing", "A service that has to be made again has no image here; build or pull it."),
-    ("image_moved", "A container that only had to be made again would get another image; update it by itself."),
-    ("invalid_compose_file", "The Compose file is invalid; the detail has what Compose said."),
-    ("invalid_manifest", "The store's manifest is invalid."),
-    ("invalid_settings", "`x-restock` or a label has a value that it does not take."),
-    ("json", "The answer could not be written."),
-    ("lock", "A file of locks cannot be used."),
-    ("method_not_allowed", "The route has other methods; `Allow` names them."),
-    ("metrics", "The metrics could not be written."),
-    ("missing_id", "The path lacks the container's ID."),
-    ("missing_scope", "The key has not the scope that the route needs."),
-    ("missing_volume", "An external volume that the Compose file names does not exist."),
-    ("no_icon", "The app's manifest names no picture that can be shown."),
-    ("no_progress", "No update of this container has been seen."),
-    ("no_such_app", "There is no app of that name."),
-    ("no_such_container", "There is no container of that ID or name, or several begin so."),
-    ("no_such_environment", "The environment is neither `1` nor `local`."),
-    ("no_such_host", "There is no host of that name; the hint names those that there are."),
-    ("no_such_image", "The registry has no such image or tag."),
-    ("no_such_job", "There is no job of that ID."),
-    ("no_such_platform", "The image is not made for this machine's platform."),
-    ("no_such_route", "There is nothing at that path."),
-    ("no_such_service", "The app has no service of that name."),
-    ("not_awaited", "The command was ended; the job that it waited for goes on in another process."),
-    ("not_cancellable", "The job has ended, or another process runs it."),
-    ("not_running", "The container's unit does not run, so there is nothing to restart."),
-    ("nothing_to_roll_back", "No update is remembered that could be taken back."),
-    ("nothing_to_skip", "The registry has nothing newer that could be skipped."),
-    ("panic", "The job broke off because of a mistake in Restock."),
-    ("paused", "A container is paused."),
-    ("pinned", "The service is pinned to a digest, so that its reference cannot mean the former image."),
-    ("pull_failed", "A pull failed for another reason; `stderr` has what was said."),
-    ("random", "The system gave no random numbers."),
-    ("registry_failed", "A registry could not be asked."),
-    ("registry_rate_limited", "A registry wants fewer requests."),
-    ("registry_unauthorized", "A registry wants (other) credentials."),
-    ("registry_unreachable", "A registry cannot be reached."),
-    ("rollback_failed", "The rollback did not verify; the detail says what runs now."),
-    ("rolled_back", "The new images did not work; the former ones run again."),
-    ("shutting_down", "Restock is stopping and takes no new work."),
-    ("swarm", "The container is a task of a Swarm service, which has to be updated as one."),
-    ("systemd_denied", "systemd does not allow this user to restart the container's unit; nothing was touched."),
-    ("systemd_refused", "systemd refused to restart the container's unit; nothing was touched."),
-    ("systemd_unreachable", "The systemd that runs the container's unit cannot be reached; nothing was touched."),
-    ("timed_out", "It took too long; nothing was touched."),
-    ("too_late_to_cancel", "The job has begun to change containers."),
-    ("too_many_attempts", "Too many wrong passwords from this address; wait for `retry_after` seconds."),
-    ("too_many_readers", "As many logs as allowed are being read; close one."),
-    ("unauthenticated", "A session or a key is needed."),
-    ("unexpected_body", "The route takes no body, and the request has one."),
-    ("unknown_action", "The route has no such action."),
-    ("unknown_host", "The `Host` is no known name of this service."),
-    ("unknown_query_key", "The route does not know a key of the query."),
-    ("unsettled", "A job that was interrupted there cannot be settled yet; it is tried again."),
-    ("update_failed", "The update failed and was left as it is."),
-    ("wrong_credentials", "Wrong user or password."),
-];
+use crate::error::Code;
 
 /// The schema of a code.
 pub(super) fn schema() -> Object {
-    let meanings: String = CODES.iter().map(|(code, meaning)| format!("- `{code}`: {meaning}\n")).collect();
+    let meanings: String = Code::ALL.iter().map(|code| format!("- `{code}`: {}\n", code.meaning())).collect();
     let description = format!("Stable, for programs; new ones may come.\n\n{meanings}");
-    let codes = CODES.iter().map(|(code, _)| *code);
+    let codes = Code::ALL.iter().map(|code| code.word());
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes)).description(Some(description)).build()
 }

@@ -8,6 +8,5 @@ mod problem;
 
 pub use answers::{AppOutcome, AuthStatus, Check, Checks, ContainerFreshness, OneOutcome, Readiness, Toggled, Word};
 pub use app::{AppView, ContainerView, ServiceView};
-pub use codes::CODES;
 pub use events::{AppsChangedEvent, ContainerEvent, HookEvent, ProgressEvent, ResyncEvent, StepEvent, WarningEvent};
 pub use problem::Problem;

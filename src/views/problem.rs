@@ -68,7 +68,7 @@ impl From<&Error> for Problem {
             status: error.kind.status(),
             detail: error.message.clone(),
             instance: None,
-            code: error.code.to_owned(),
+            code: error.code.word().to_owned(),
             hint: error.hint.clone(),
             app: error.app.clone(),
             service: error.service.clone(),
@@ -102,8 +102,8 @@ impl Problem {
         let attempt = job.result.as_ref();
         Some(Self {
             type_: format!("urn:restock:problem:{}", error.code),
-            title: crate::error::title_of(error.status).to_owned(),
-            status: error.status,
+            title: error.kind.title().to_owned(),
+            status: error.kind.status(),
             detail: error.message.clone(),
             instance: None,
             code: error.code.clone(),

@@ -1,6 +1,7 @@
 //! What Compose's words about a failure mean, and how they are shown.
 
 use super::progress::{ProgressLine, parse_line};
+use crate::domain::failure::Code;
 
 /// Values shorter than this are words of every message; replacing them would hide the message and no secret.
 const SHORTEST_SECRET: usize = 3;
@@ -121,17 +122,17 @@ pub enum PullProblem {
 }
 
 impl PullProblem {
-    /// Stable name, for programs.
-    pub fn code(self) -> &'static str {
+    /// Its code, for programs.
+    pub fn code(self) -> Code {
         match self {
-            Self::Credentials => "registry_unauthorized",
-            Self::NoSuchImage => "no_such_image",
-            Self::Unreachable => "registry_unreachable",
-            Self::RateLimited => "registry_rate_limited",
-            Self::Platform => "no_such_platform",
-            Self::DiskFull => "disk_full",
-            Self::EngineGone => "engine_unreachable",
-            Self::Other => "pull_failed",
+            Self::Credentials => Code::RegistryUnauthorized,
+            Self::NoSuchImage => Code::NoSuchImage,
+            Self::Unreachable => Code::RegistryUnreachable,
+            Self::RateLimited => Code::RegistryRateLimited,
+            Self::Platform => Code::NoSuchPlatform,
+            Self::DiskFull => Code::DiskFull,
+            Self::EngineGone => Code::EngineUnreachable,
+            Self::Other => Code::PullFailed,
         }
     }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::adapters::task;
 use crate::domain::app::{ProjectName, ServiceName};
+use crate::domain::failure::{Code, Kind as ErrorKind};
 use crate::domain::image::ImageId;
 use crate::domain::job::{JobError, JobResult, Kind, Outcome};
 use crate::domain::journal::Before;
@@ -113,7 +114,7 @@ async fn a_job_is_read_as_it_was_written() {
         command: None,
         containers: Vec::new(),
         stderr: Some("z\n".into()),
-        status: 502,
+        kind: ErrorKind::Upstream,
     };
     let targets = [
         Target::local(Subject::App("a".into())),
@@ -281,9 +282,10 @@ fn pass(n: u128, outcome: Outcome, error: Option<JobError>) -> Job {
     pass
 }
 
-fn failure(code: &str, status: u16) -> JobError {
+fn failure(code: Code) -> JobError {
     let (hint, service, command, stderr) = (None, None, None, None);
-    JobError { code: code.into(), message: code.into(), hint, service, command, stderr, status, containers: Vec::new() }
+    let (kind, code) = (code.kind(), code.word().to_owned());
+    JobError { message: code.clone(), code, hint, service, command, stderr, kind, containers: Vec::new() }
 }
 
 #[tokio::test]
@@ -302,7 +304,7 @@ async fn a_pass_that_fails_like_the_one_before_takes_its_place() {
     assert_eq!(ids(&store.history(&all).await.unwrap()), [id(3)]);
     // Another reason is another row, and what is only an answer is none of the history.
     for n in 4..=6 {
-        add(&store, &pass(n, Outcome::Failed, Some(failure("apps_directory_unreadable", 503)))).await;
+        add(&store, &pass(n, Outcome::Failed, Some(failure(Code::AppsDirectoryUnreadable)))).await;
     }
     assert_eq!((ids(&store.history(&all).await.unwrap()), rows().await), (vec![id(3)], 2));
     add(&store, &pass(7, Outcome::Unchanged, None)).await;

@@ -4,7 +4,7 @@ use axum::http::Method;
 
 use super::escape::unescape;
 use crate::domain::image::{ImageReference, ReferenceError};
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 
 /// What a route does. Names are those of the Docker CLI's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +188,7 @@ pub fn check_image_name(name: &str) -> Result<(), Error> {
 
 /// What Restock refuses here itself. It is told in the engine's shape, which has no room for a code.
 pub fn refusal(message: impl Into<String>, kind: Kind) -> Error {
-    Error::new(kind, "docker_api", message)
+    Error { kind, ..Error::new(Code::DockerApi, message) }
 }
 
 /// The refusal of a text that is no reference.

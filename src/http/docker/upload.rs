@@ -98,6 +98,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::error::Code;
 
     fn chunks(sizes: &[usize]) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + Unpin {
         stream::iter(sizes.iter().map(|size| Ok(Bytes::from(vec![0; *size]))).collect::<Vec<_>>())
@@ -123,8 +124,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_waited_for_in_vain_is_the_failure() {
         let upload = Upload::default();
-        let busy = async { Err(Error::new(Kind::Conflict, "busy", "an update uses it")) };
+        let busy = async { Err(Error::new(Code::Busy, "an update uses it")) };
         assert!(upload.watch(chunks(&[5]), busy).try_collect::<Vec<_>>().await.is_err());
-        assert_eq!(upload.failure().unwrap().code, "busy");
+        assert_eq!(upload.failure().unwrap().code, Code::Busy);
     }
 }

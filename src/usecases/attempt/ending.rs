@@ -5,10 +5,7 @@ use std::time::Instant;
 use super::work::Work;
 use crate::domain::attempt::{Cause, Intent, Obstacle, Refusal, Setback, Side, Stage};
 use crate::domain::job::{JobResult, Outcome, ServiceChange};
-use crate::error::{Attempt, Error, Kind};
-
-/// The code of a job that stays open: it is not recorded as ended.
-pub(crate) const UNSETTLED: &str = "unsettled";
+use crate::error::{Attempt, Code, Error};
 
 const DATA: &str = "data is not rolled back: volumes keep what the newer version wrote";
 
@@ -76,14 +73,14 @@ fn went_back(work: &Work<'_>, why: &Setback) -> Error {
         (Cause::NotBegun(refusal), _) => return not_begun(work, *refusal, why, None),
         (_, Intent::Rollback) => {
             let message = format!("the rollback of `{name}` failed: {}; what ran before runs again", why.reason);
-            tried(work, Outcome::Failed, Error::new(Kind::Internal, "rollback_failed", message))
+            tried(work, Outcome::Failed, Error::new(Code::RollbackFailed, message))
         }
         _ => {
             let message = format!(
                 "the update of `{name}` failed and was taken back, what ran before runs again: {}",
                 said(work, why)
             );
-            let error = tried(work, Outcome::RolledBack, Error::new(Kind::Internal, "rolled_back", message));
+            let error = tried(work, Outcome::RolledBack, Error::new(Code::RolledBack, message));
             error.hint("look at the logs of the new version, or wait for the next one; data is not rolled back")
         }
     };
@@ -109,7 +106,7 @@ fn failed(work: &Work<'_>, second: &Setback) -> Error {
     } else {
         format!("the update of `{name}` failed ({}), and so did taking it back: {}", said(work, first), second.reason)
     };
-    let error = tried(work, Outcome::Failed, Error::new(Kind::Internal, "rollback_failed", message));
+    let error = tried(work, Outcome::Failed, Error::new(Code::RollbackFailed, message));
     let error = error.hint(
         "look at the containers with `docker ps -a` and at their logs; the old images are kept under restock.local/keep",
     );
@@ -119,7 +116,7 @@ fn failed(work: &Work<'_>, second: &Setback) -> Error {
 fn left_as_it_is(work: &Work<'_>, why: &Setback) -> Error {
     let name = work.name();
     let message = format!("the update of `{name}` failed and was left as it is: {}", said(work, why));
-    let error = tried(work, Outcome::Failed, Error::new(Kind::Internal, "update_failed", message));
+    let error = tried(work, Outcome::Failed, Error::new(Code::UpdateFailed, message));
     let hint = match work.attempt.slot() {
         Some(slot) => format!("the previous container is kept as {}", slot.aside(Side::Old)),
         None => "look at the logs of the new version; `restock rollback` brings the previous one back".to_owned(),
@@ -137,23 +134,20 @@ fn not_begun(work: &Work<'_>, refusal: Refusal, why: &Setback, not_back: Option<
             format!("{image}: {}", second.reason)
         }
     };
-    let (kind, code, hint) = match refusal {
-        Refusal::Unreachable => (
-            Kind::Unavailable,
-            "systemd_unreachable",
-            "name the bus with --dbus; in a container, mount its socket".to_owned(),
-        ),
+    let (code, hint) = match refusal {
+        Refusal::Unreachable => {
+            (Code::SystemdUnreachable, "name the bus with --dbus; in a container, mount its socket".to_owned())
+        }
         Refusal::Denied => (
-            Kind::Conflict,
-            "systemd_denied",
+            Code::SystemdDenied,
             format!(
                 "allow org.freedesktop.systemd1.manage-units for {unit} in polkit, or run Restock as the unit's owner"
             ),
         ),
-        Refusal::Refused => (Kind::Conflict, "systemd_refused", format!("see `systemctl status {unit}`")),
+        Refusal::Refused => (Code::SystemdRefused, format!("see `systemctl status {unit}`")),
     };
     let message = format!("{} was not updated: {}; {touched}", work.name(), why.reason);
-    Error::new(kind, code, message).hint(hint).service(work.name())
+    Error::new(code, message).hint(hint).service(work.name())
 }
 
 /// A reason, and whether something did not work before this either.
@@ -219,5 +213,5 @@ pub(crate) fn unsettled(name: &str, obstacle: Obstacle) -> Error {
         ),
         Obstacle::Taken => (format!("another process works on the job on `{name}`"), "wait until it has ended"),
     };
-    Error::new(Kind::Unavailable, UNSETTLED, message).hint(hint)
+    Error::new(Code::Unsettled, message).hint(hint)
 }

@@ -27,7 +27,7 @@ mod resume;
 mod run;
 mod work;
 
-pub(super) use ending::{UNSETTLED, unsettled};
+pub(super) use ending::unsettled;
 pub(super) use resume::resume;
 pub(super) use run::run;
 pub(super) use work::{KEEP, Scene, Work};

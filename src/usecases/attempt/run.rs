@@ -29,7 +29,7 @@ enum Turn {
 /// Brings an attempt to its end, from whatever stage it is in.
 ///
 /// # Errors
-/// How it ended where it did not succeed; [`super::UNSETTLED`] where it stays open.
+/// How it ended where it did not succeed; [`Code::Unsettled`](crate::error::Code) where it stays open.
 pub(crate) async fn run(mut work: Work<'_>) -> Result<JobResult, Error> {
     let started = Instant::now();
     let died = work.attempt.deaths >= DEATHS && work.attempt.stage == Stage::Forward;

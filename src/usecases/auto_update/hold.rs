@@ -17,7 +17,7 @@ use crate::domain::hold::{BadCause, Candidate, HeldBack, HoldReason};
 use crate::domain::host::{AppId, Subject};
 use crate::domain::image::{Digest, ImageReference};
 use crate::domain::time::millis;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error};
 use crate::usecases::check_app::{AppStatus, ServiceStatus};
 use crate::usecases::context::Host;
 use crate::usecases::freshness::Ask;
@@ -168,7 +168,7 @@ impl Host {
         let newer: Vec<_> =
             wanted.filter_map(|found| Some((found.service.clone(), found.finding.remote_digest.clone()?))).collect();
         if newer.is_empty() {
-            return Err(Error::new(Kind::Conflict, "nothing_to_skip", "the registry has nothing newer to skip")
+            return Err(Error::new(Code::NothingToSkip, "the registry has nothing newer to skip")
                 .hint("ask it again: GET …/status?force=true")
                 .app(&status.app));
         }
@@ -195,7 +195,7 @@ fn known_service(services: &[ServiceStatus], service: &str, app: &AppName) -> Re
         return Ok(());
     }
     let known: Vec<_> = services.iter().map(|known| known.service.as_str()).collect();
-    Err(Error::new(Kind::Invalid, "no_such_service", format!("`service`: the app has no service `{service}`"))
+    Err(Error::new(Code::NoSuchService, format!("`service`: the app has no service `{service}`"))
         .hint(format!("its services are {}", known.join(", ")))
         .app(app))
 }

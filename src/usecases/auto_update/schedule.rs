@@ -185,7 +185,7 @@ impl Host {
         }
         match self.run_own_pass(scope).await {
             Ok(job) => {
-                if job.error.is_some_and(|error| error.status == 503) {
+                if job.error.is_some_and(|error| error.kind == Kind::Unavailable) {
                     return Ran::NotYet;
                 }
                 let reports = job.result.and_then(|result| result.report).map(|report| report.reports);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::lock_of;
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, Kind, State};
-use crate::error::{self, Error};
+use crate::error::{Code, Error};
 use crate::usecases::auto_update::PassOptions;
 
 /// A job of this process, from its start to its end.
@@ -74,8 +74,7 @@ impl Handle {
         let mut phase = lock_of(&self.phase);
         if *phase == Phase::Touching || self.state.borrow().state == State::Finished {
             return Err(Error::new(
-                error::Kind::Conflict,
-                "too_late_to_cancel",
+                Code::TooLateToCancel,
                 format!("job {} can no longer be cancelled: it has begun to change containers", self.id),
             )
             .hint("wait for its end, then roll it back"));
@@ -95,5 +94,5 @@ impl Handle {
 
 /// The error of a job that somebody has cancelled.
 pub(in crate::usecases) fn cancelled() -> Error {
-    Error::new(error::Kind::Conflict, "cancelled", "the job was cancelled before anything was touched")
+    Error::new(Code::Cancelled, "the job was cancelled before anything was touched")
 }

@@ -14,8 +14,7 @@ use super::running::Running;
 use crate::adapters::lock::JobLock;
 use crate::adapters::task;
 use crate::domain::job::{Job, JobResult, Outcome, State};
-use crate::error::{self, Error};
-use crate::usecases::attempt::UNSETTLED;
+use crate::error::{Code, Error};
 use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Host;
 
@@ -51,11 +50,11 @@ impl Host {
             tracing::info!("job started");
             running.host.service.events.tell(Some(&job.id), "job", serde_json::json!(job));
             // A panic in the work is a failed job, never one that is forgotten.
-            let worked = task::spawn("job", work(running.clone())).await.unwrap_or_else(|panic| {
-                Err(Error::new(error::Kind::Internal, "panic", format!("the job broke off: {panic}")))
-            });
+            let worked = task::spawn("job", work(running.clone()))
+                .await
+                .unwrap_or_else(|panic| Err(Error::new(Code::Panic, format!("the job broke off: {panic}"))));
             match worked {
-                Err(error) if error.code == UNSETTLED || resumed && error.may_pass() => {
+                Err(error) if error.code == Code::Unsettled || resumed && error.may_pass() => {
                     postpone(running, job, &error);
                 }
                 worked => end(running, job, worked, started.elapsed()).await,
@@ -82,12 +81,12 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
             let attempt = error.attempt.clone();
             job.outcome = Some(match &attempt {
                 Some(attempt) => attempt.outcome,
-                None if error.code == "cancelled" => Outcome::Cancelled,
+                None if error.code == Code::Cancelled => Outcome::Cancelled,
                 None => Outcome::Failed,
             });
             tracing::warn!(
                 outcome = ?job.outcome,
-                code = error.code,
+                code = %error.code,
                 error = %error,
                 command = error.command,
                 stderr = error.stderr,
@@ -125,7 +124,7 @@ async fn end(running: Arc<Running>, mut job: Job, worked: Result<JobResult, Erro
 
 /// Leaves an interrupted job as it was found. Only who waits for it here is told that it has ended.
 fn postpone(running: Arc<Running>, mut job: Job, error: &Error) {
-    tracing::warn!(code = error.code, %error, "the interrupted job cannot be settled yet");
+    tracing::warn!(code = %error.code, %error, "the interrupted job cannot be settled yet");
     let handle = running.handle.clone();
     running.host.wrote();
     job.state = State::Finished;

@@ -12,8 +12,8 @@ use crate::adapters::lock::JobLock;
 use crate::adapters::task;
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, JobResult, Kind, State};
-use crate::error::{self, Error};
-use crate::usecases::attempt::{self, UNSETTLED};
+use crate::error::{Code, Error};
+use crate::usecases::attempt;
 use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Host;
 
@@ -46,7 +46,7 @@ impl Host {
         F: Future<Output = Result<JobResult, Error>> + Send + 'static,
     {
         if self.service.stopping.is_cancelled() {
-            return Err(Error::new(error::Kind::Unavailable, "shutting_down", "Restock is shutting down"));
+            return Err(Error::new(Code::ShuttingDown, "Restock is shutting down"));
         }
         let deadline = Instant::now() + BETWEEN_LOCK_AND_JOB;
         let lock = loop {
@@ -66,9 +66,7 @@ impl Host {
             }
             if Instant::now() >= deadline {
                 let message = format!("another process works on `{}`", target.name());
-                return Err(Error::new(error::Kind::Conflict, "busy", message)
-                    .hint("wait until it has ended")
-                    .app(target.name()));
+                return Err(Error::new(Code::Busy, message).hint("wait until it has ended").app(target.name()));
             }
             tokio::time::sleep(POLL).await;
         };
@@ -111,7 +109,7 @@ impl Host {
         let reason = ended.error.map_or_else(|| "its end could not be written down".to_owned(), |error| error.message);
         let name = ended.target.name();
         let message = format!("the interrupted job {id} on `{name}` cannot be settled yet: {reason}");
-        Err(Error::new(error::Kind::Unavailable, UNSETTLED, message)
+        Err(Error::new(Code::Unsettled, message)
             .hint("remove the cause; it is tried again by itself, and before anything else is done there")
             .job(&id))
     }
@@ -130,8 +128,5 @@ fn join(wanted: Kind, running: Kind, id: &JobId, target: &Target) -> Result<(), 
         return Ok(());
     }
     let message = format!("`{}` is busy: {running} job {id} is running", target.name());
-    Err(Error::new(error::Kind::Conflict, "busy", message)
-        .hint("wait until that job has ended")
-        .app(target.name())
-        .job(id))
+    Err(Error::new(Code::Busy, message).hint("wait until that job has ended").app(target.name()).job(id))
 }

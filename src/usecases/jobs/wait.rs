@@ -8,7 +8,7 @@ use super::POLL;
 use super::handle::Ticket;
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobId, Outcome, State};
-use crate::error::{self, Error};
+use crate::error::{Code, Error};
 use crate::usecases::context::Service;
 
 impl Service {
@@ -75,7 +75,7 @@ impl Service {
             return handle.cancel();
         }
         let job = self.store.job(id).await?.ok_or_else(|| no_such_job(id.as_str()))?;
-        let refused = |message| Error::new(error::Kind::Conflict, "not_cancellable", message);
+        let refused = |message| Error::new(Code::NotCancellable, message);
         if job.state == State::Finished {
             return Err(refused(format!("job {id} has already finished")));
         }
@@ -88,7 +88,7 @@ impl Service {
     /// Ends an open job without touching anything: a person has decided what becomes of it.
     async fn close_open(&self, mut job: Job, lock: JobLock) -> Result<(), Error> {
         let message = format!("a person closed the open job on `{}`, and everything stays as it is", job.target.name());
-        let error = Error::new(error::Kind::Internal, "closed_as_it_is", message)
+        let error = Error::new(Code::ClosedAsItIs, message)
             .hint("look at the containers with `docker ps -a`; the images of before are kept under restock.local/keep");
         job.state = State::Finished;
         job.outcome = Some(Outcome::Failed);
@@ -106,5 +106,5 @@ impl Service {
 /// The error for a job that is not known.
 pub fn no_such_job(id: &str) -> Error {
     let id: String = id.chars().take(80).collect();
-    Error::new(error::Kind::NotFound, "no_such_job", format!("no such job: {id}"))
+    Error::new(Code::NoSuchJob, format!("no such job: {id}"))
 }

@@ -9,6 +9,8 @@ mod writes;
 
 use std::time::Duration;
 
+use restock::domain::failure::Code;
+use restock::domain::job::JobError;
 use restock::usecases::settle::Left;
 
 use crate::world::{Fault, Life, Options, World, soon};
@@ -50,7 +52,7 @@ async fn each_change_meets(kind: Change, fault: Fault) {
                 world.engine.come_back();
             }
             let job = settled(&service, &job).await;
-            if job.result.is_none() && job.error.as_ref().is_some_and(|error| error.code.starts_with("engine_")) {
+            if job.result.is_none() && job.error.as_ref().is_some_and(|error| is_of_engine(error)) {
                 // Refused before anything was touched.
                 assert_eq!(containers(&world), before, "{case}: {job:?}");
             } else {
@@ -59,6 +61,11 @@ async fn each_change_meets(kind: Change, fault: Fault) {
             check_database(&case, &world);
         }
     }
+}
+
+fn is_of_engine(error: &JobError) -> bool {
+    let codes = [Code::EngineProtocol, Code::EngineRefused, Code::EngineTimeout, Code::EngineUnreachable];
+    codes.iter().any(|code| code.word() == error.code)
 }
 
 /// A process dies at every change, before or after it is done, and another one goes on. After a second death the new side
