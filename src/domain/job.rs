@@ -62,6 +62,9 @@ pub enum Kind {
     ContainerUpdate,
     /// Somebody gave a reference another meaning through Docker's image routes; nothing was restarted.
     ImageChange,
+    /// A newer version's, in a job that has not ended; never read from outside.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
 
 impl Kind {

@@ -166,10 +166,23 @@ impl Store {
         .await
     }
 
-    /// Jobs that have not finished, oldest first. One that cannot be understood is left out, with a warning in the log.
+    /// Jobs that have not finished, oldest first. One with words of a newer version is among them as far as it is
+    /// understood, as blocked: its images are in use, and a person must see it. [`Store::job`] refuses it, so that nobody
+    /// settles it by half of what it says.
     pub async fn running(&self) -> Result<Vec<Job>, StoreError> {
         self.call(|connection| {
-            many(connection, &format!("SELECT {COLUMNS} FROM jobs WHERE state <> 'finished' ORDER BY rowid"), params![])
+            let query = format!("SELECT {COLUMNS} FROM jobs WHERE state <> 'finished' ORDER BY rowid");
+            let mut statement = connection.prepare_cached(&query)?;
+            let mut rows = statement.query(params![])?;
+            let mut jobs = Vec::new();
+            while let Some(row) = rows.next()? {
+                let id: String = row.get("id")?;
+                match columns_of(row, &id).or_else(|reason| open_as_far_as_understood(row, &id, &reason)) {
+                    Ok(job) => jobs.push(job),
+                    Err(reason) => tracing::warn!(%reason, "job {id} in the database is left out"),
+                }
+            }
+            Ok(jobs)
         })
         .await
     }
@@ -293,6 +306,24 @@ fn columns_of(row: &Row<'_>, id: &str) -> Result<Job, Reason> {
         request_id: row.get("request_id")?,
         started_at: row.get::<_, String>("started_at")?.parse()?,
         finished_at: row.get::<_, Option<String>>("finished_at")?.map(|at| at.parse()).transpose()?,
+    })
+}
+
+fn open_as_far_as_understood(row: &Row<'_>, id: &str, reason: &Reason) -> Result<Job, Reason> {
+    let blocked = format!("{reason}: a newer Restock has written this job, and only a newer one can end it");
+    Ok(Job {
+        id: id.parse()?,
+        kind: read_word(row, "kind").unwrap_or(Kind::Unknown),
+        target: Target::read(&row.get::<_, String>("target_kind")?, &row.get::<_, String>("target")?)?,
+        state: State::Running,
+        step: read_optional_word(row, "step").unwrap_or_default(),
+        outcome: None,
+        result: None,
+        error: None,
+        blocked: Some(blocked),
+        by: row.get("by")?,
+        started_at: row.get::<_, String>("started_at")?.parse()?,
+        finished_at: None,
     })
 }
 

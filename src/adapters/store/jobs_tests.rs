@@ -339,3 +339,31 @@ async fn jobs_have_the_order_in_which_they_began_whatever_the_clock_said() {
     assert_eq!(store.last_update(&app("a")).await.unwrap().unwrap().0.id, id(6));
     assert_eq!(store.last_job(&on("a")).await.unwrap().unwrap().id, id(6));
 }
+
+#[tokio::test]
+async fn an_open_job_with_words_of_a_newer_version_is_shown_as_blocked_and_not_settled() {
+    let (_dir, store) = store();
+    let newer = [
+        ("kind", "teleport"),
+        ("state", "levitating"),
+        ("step", "dream"),
+        ("outcome", "sublimated"),
+        ("result", "{}"),
+        ("error", "{}"),
+    ];
+    for (n, (column, word)) in (1..).zip(newer) {
+        store.insert(&queued(n, "a")).await.unwrap();
+        let update = format!("UPDATE jobs SET {column} = ?1 WHERE id = ?2");
+        store.call(move |connection| Ok(connection.execute(&update, [word, id(n).as_str()])?)).await.unwrap();
+    }
+    store.insert(&queued(7, "a")).await.unwrap();
+    let open = store.running().await.unwrap();
+    assert_eq!(ids(&open), (1..=7).map(id).collect::<Vec<_>>());
+    assert_eq!(open[6].blocked, None);
+    for (job, (column, _)) in open.iter().zip(newer) {
+        assert_eq!((job.state, &job.target), (State::Running, &on("a")), "{column}");
+        assert!(job.blocked.as_ref().is_some_and(|why| why.contains("newer Restock")), "{column}: {job:?}");
+        assert!(matches!(store.job(&job.id).await, Err(StoreError::Row { .. })), "{column}");
+    }
+    assert!(store.running_for(Kind::Update, &on("a")).await.is_err(), "nothing else begins on the same app");
+}
