@@ -53,8 +53,10 @@ pub fn list() {
         let ask = || {
             barrier.wait();
             let start = Instant::now();
-            case.get("/api/apps").expect(200);
-            start.elapsed()
+            let reply = case.get("/api/apps");
+            let took = start.elapsed();
+            reply.expect(200);
+            took
         };
         let clients: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(ask)).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
