@@ -322,6 +322,7 @@ fn open_as_far_as_understood(row: &Row<'_>, id: &str, reason: &Reason) -> Result
         error: None,
         blocked: Some(blocked),
         by: row.get("by")?,
+        request_id: row.get("request_id")?,
         started_at: row.get::<_, String>("started_at")?.parse()?,
         finished_at: None,
     })
