@@ -10,6 +10,8 @@ use utoipa::ToSchema;
 use super::container::Container;
 use super::image::{Digest, ImageReference};
 
+const NOT_ASKED: &str = "the registry has not been asked yet";
+
 /// The status of an image, in the words of Portainer's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[schema(as = ImageStatus)]
@@ -75,7 +77,7 @@ impl Origins {
 }
 
 /// A status with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     pub status: Status,
     pub message: Option<String>,
@@ -97,6 +99,11 @@ impl Finding {
     /// A status with its reason and no digests.
     pub fn of(status: Status, message: &str) -> Self {
         Self { status, message: Some(message.to_owned()), local_digest: None, remote_digest: None }
+    }
+
+    /// Whether it says more than that nobody has asked yet.
+    pub fn is_known(&self) -> bool {
+        self.status != Status::Error || self.message.as_deref() != Some(NOT_ASKED)
     }
 }
 
@@ -137,7 +144,7 @@ pub fn status(comparison: Option<Comparison>, known: &Known) -> (Status, Option<
     let outdated = comparison.is_some_and(|comparison| comparison != Comparison::Same);
     match (&known.failure, comparison) {
         (None, Some(_)) => (if outdated { Status::Outdated } else { Status::Updated }, None),
-        (None, None) => (Status::Error, Some("the registry has not been asked yet".into())),
+        (None, None) => (Status::Error, Some(NOT_ASKED.into())),
         (Some(failure), None) => (Status::Error, Some(failure.clone())),
         (Some(failure), Some(_)) => {
             let since = known.digest.as_ref().map_or(known.asked_at, |(_, at)| *at);

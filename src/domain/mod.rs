@@ -5,6 +5,7 @@
 pub mod access;
 pub mod app;
 pub mod attempt;
+pub mod check;
 pub mod container;
 pub mod evidence;
 pub mod failure;
@@ -16,6 +17,7 @@ pub mod host;
 pub mod image;
 pub mod job;
 pub mod journal;
+pub mod label;
 pub mod notice;
 pub mod plan;
 pub mod policy;

@@ -14,6 +14,7 @@ use crate::domain::container::{
     ComposeLabels, Container, ContainerState, Health, LocalImage, PlatformManifest, Vitals,
 };
 use crate::domain::image::{Digest, ImageId};
+use crate::domain::label;
 use crate::domain::policy::PolicyLabels;
 
 const PROJECT: &str = "com.docker.compose.project";
@@ -21,8 +22,6 @@ const SERVICE: &str = "com.docker.compose.service";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const NUMBER: &str = "com.docker.compose.container-number";
-const VERSION: &str = "org.opencontainers.image.version";
-const SOURCE: &str = "org.opencontainers.image.source";
 
 /// One line of `GET /events`.
 pub fn news(line: &[u8]) -> News {
@@ -46,8 +45,8 @@ pub fn listed_container(value: &Value) -> Option<Container> {
         policy: PolicyLabels::default(),
         created_at: value["Created"].as_i64().and_then(|second| Timestamp::from_second(second).ok()),
         authfile: None,
-        version: text(&value["Labels"][VERSION]),
-        source: text(&value["Labels"][SOURCE]),
+        version: value["Labels"][label::VERSION].as_str().and_then(label::version),
+        source: value["Labels"][label::SOURCE].as_str().and_then(label::link),
         unit: None,
         network_of: value["HostConfig"]["NetworkMode"]
             .as_str()
@@ -139,8 +138,8 @@ pub fn local_image(value: &Value) -> Option<LocalImage> {
         id: ImageId::new(text(&value["Id"])?),
         repo_digests: value["RepoDigests"].as_array().into_iter().flatten().filter_map(text).collect(),
         manifests: manifests.iter().filter_map(available_manifest).collect(),
-        version: text(&labels[VERSION]),
-        source: text(&labels[SOURCE]),
+        version: labels[label::VERSION].as_str().and_then(label::version),
+        source: labels[label::SOURCE].as_str().and_then(label::link),
     })
 }
 

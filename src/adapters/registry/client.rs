@@ -14,7 +14,7 @@ use reqwest::{Method, Response, StatusCode};
 use super::contact::{Contact, ContactKey};
 use super::credentials::CredentialStore;
 use super::error::RegistryError;
-use super::exchange::{Question, body};
+use super::exchange::{Question, Wanted, body};
 use super::helper::Helpers;
 use super::hosts::Hosts;
 use super::insecure::InsecureRegistries;
@@ -27,6 +27,9 @@ use crate::domain::image::{Digest, ImageReference};
 
 /// The specification's own limit for a manifest.
 const MAX_MANIFEST: usize = 4 * 1024 * 1024;
+
+/// Far more than the configuration of any image that people make.
+const MAX_CONFIGURATION: usize = 1024 * 1024;
 
 /// Far more registries than one machine's images come from.
 const MOST_HOSTS: u64 = 1000;
@@ -187,7 +190,7 @@ impl Registry {
         let tag = reference.effective_tag().unwrap_or_default();
         self.within_time(reference, async {
             let question = self.question(reference, authfile).await?;
-            let answer = self.inner.ask(&question, &Method::HEAD, tag).await?;
+            let answer = self.inner.ask(&question, &Method::HEAD, Wanted::Manifest(tag)).await?;
             if answer.status() == StatusCode::OK
                 && let Some(found) = manifest::from_fields(answer.headers())
             {
@@ -196,7 +199,7 @@ impl Registry {
             if !may_answer_get(answer.status()) {
                 return Err(refusal(&question, answer.status()));
             }
-            let answer = self.inner.ask(&question, &Method::GET, tag).await?;
+            let answer = self.inner.ask(&question, &Method::GET, Wanted::Manifest(tag)).await?;
             let (headers, content) = read_manifest(&question, answer).await?;
             match manifest::from_fields(&headers) {
                 Some(found) => Ok(found),
@@ -222,12 +225,43 @@ impl Registry {
     ) -> Result<Manifest, RegistryError> {
         self.within_time(reference, async {
             let question = self.question(reference, authfile).await?;
-            let answer = self.inner.ask(&question, &Method::GET, digest.as_str()).await?;
+            let answer = self.inner.ask(&question, &Method::GET, Wanted::Manifest(digest.as_str())).await?;
             let (headers, content) = read_manifest(&question, answer).await?;
             manifest::verified(&headers, content, digest)
                 .map_err(|reason| RegistryError::protocol(question.registry, reason))
         })
         .await
+    }
+
+    /// The configuration of an image, which is the blob `digest` in the repository of `reference`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`RegistryError`]; [`RegistryError::Protocol`] for a blob that is too large, or that does not have that digest.
+    pub async fn configuration(
+        &self,
+        reference: &ImageReference,
+        digest: &Digest,
+        authfile: Option<&Path>,
+    ) -> Result<Bytes, RegistryError> {
+        self.within_time(reference, async {
+            let question = self.question(reference, authfile).await?;
+            let answer = self.inner.ask(&question, &Method::GET, Wanted::Blob(digest)).await?;
+            if answer.status() != StatusCode::OK {
+                return Err(refusal(&question, answer.status()));
+            }
+            let content = body(question.registry, answer, MAX_CONFIGURATION).await?;
+            manifest::has_digest(&content, digest)
+                .map_err(|reason| RegistryError::protocol(question.registry, reason))?;
+            Ok(content)
+        })
+        .await
+    }
+
+    /// Whether the registry of `reference`, as far as it says how many pulls it still allows, allows more than half: what
+    /// is asked for out of curiosity must not take the pulls that updates need. Counts one.
+    pub fn can_spare_a_pull(&self, reference: &ImageReference) -> bool {
+        self.inner.hosts.named(&self.inner.endpoint(reference.domain()).host).spare()
     }
 
     async fn question<'a>(

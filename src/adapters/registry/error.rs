@@ -38,6 +38,9 @@ pub enum RegistryError {
     /// The host wants no more requests before `until`. It may be a token server's host.
     #[error("{host}: too many requests, it is not asked again before {until:.0}")]
     RateLimited { host: String, until: Timestamp },
+    /// The registry counts pulls, and what is left is kept for pulls.
+    #[error("{registry}: limits pulls, and what is left is kept for updates")]
+    NothingToSpare { registry: String },
     /// No connection, or it broke.
     #[error("{registry}: cannot be reached: {reason}")]
     Unreachable { registry: String, reason: String },
@@ -70,13 +73,22 @@ impl RegistryError {
             Self::NotFoundOrUnauthorized { .. } => {
                 "the image is not in the registry, or is private and needs a `docker login` that may see it"
             }
-            Self::RateLimited { .. } => "the registry limits requests at the moment",
+            Self::RateLimited { .. } | Self::NothingToSpare { .. } => "the registry limits requests at the moment",
             Self::Unreachable { .. } => "the registry cannot be reached",
             Self::Timeout { .. } => "the registry did not answer in time",
             Self::Server { .. } => "the registry has a problem at the moment",
             Self::Protocol { .. } => "the registry gave an unusable answer",
             Self::Helper { .. } => "the credential helper failed",
             Self::CredentialsFile { .. } => "the credentials file cannot be used",
+        }
+    }
+
+    /// Whether the same question may get another answer later, though nobody changes anything.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } | Self::NothingToSpare { .. } => true,
+            Self::Server { status, .. } => *status >= 500,
+            error => error.is_host_down(),
         }
     }
 

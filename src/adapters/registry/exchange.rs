@@ -18,10 +18,43 @@ use super::grant::{Grant, Hop};
 use super::manifest;
 use super::mirrors::HUB;
 use super::stats::RequestKind;
+use crate::domain::image::Digest;
 
 pub(super) const MAX_REDIRECTS: usize = 3;
 /// How much of a refusal is read to find out how long it holds.
 const REFUSAL: usize = 4096;
+
+/// What a registry is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// A manifest by tag or digest.
+    Manifest(&'a str),
+    Blob(&'a Digest),
+}
+
+impl Wanted<'_> {
+    fn path(self, repository: &str) -> String {
+        match self {
+            Self::Manifest(wanted) => format!("{repository}/manifests/{wanted}"),
+            Self::Blob(digest) => format!("{repository}/blobs/{digest}"),
+        }
+    }
+
+    fn kind(self, method: &Method) -> RequestKind {
+        match self {
+            Self::Manifest(_) if method == Method::HEAD => RequestKind::ManifestHead,
+            Self::Manifest(_) => RequestKind::ManifestGet,
+            Self::Blob(_) => RequestKind::Blob,
+        }
+    }
+
+    fn accept(self) -> &'static str {
+        match self {
+            Self::Manifest(_) => manifest::ACCEPT,
+            Self::Blob(_) => "*/*",
+        }
+    }
+}
 
 /// What all requests for one question have in common.
 pub(super) struct Question<'a> {
@@ -34,14 +67,14 @@ pub(super) struct Question<'a> {
 }
 
 impl Inner {
-    /// Asks for a manifest by tag or digest where a pull would look for it: Docker Hub's at the engine's mirrors first.
+    /// Asks for a manifest or a blob where a pull would look for it: Docker Hub's at the engine's mirrors first.
     /// Gives back the answer, which is a refusal only in the sense of "not
     /// found", "not like this" or "not now"; those for want of rights and for too many requests are errors.
     pub(super) async fn ask(
         &self,
         question: &Question<'_>,
         method: &Method,
-        wanted: &str,
+        wanted: Wanted<'_>,
     ) -> Result<Response, RegistryError> {
         if question.registry == HUB {
             for mirror in self.mirrors().endpoints() {
@@ -67,7 +100,7 @@ impl Inner {
         question: &Question<'_>,
         endpoint: Endpoint,
         method: &Method,
-        wanted: &str,
+        wanted: Wanted<'_>,
     ) -> Result<Response, RegistryError> {
         let key = ContactKey { endpoint, insecure: self.insecure() };
         let contact = self.contact(question, &key).await?;
@@ -84,7 +117,7 @@ impl Inner {
     }
 
     /// Returns where a registry's API is. Only the Hub's is elsewhere than its name says.
-    fn endpoint(&self, registry: &str) -> Endpoint {
+    pub(super) fn endpoint(&self, registry: &str) -> Endpoint {
         let host = if registry == HUB { self.hub.clone() } else { registry.to_lowercase() };
         Endpoint { host, address: None }
     }
@@ -94,11 +127,11 @@ impl Inner {
         question: &Question<'_>,
         contact: &Contact,
         method: &Method,
-        wanted: &str,
+        wanted: Wanted<'_>,
     ) -> Result<Response, RegistryError> {
-        let mut url = contact.api(&format!("{}/manifests/{wanted}", question.repository));
+        let mut url = contact.api(&wanted.path(question.repository));
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.ask_hop(question, contact, method, &url).await?;
+            let answer = self.ask_hop(question, contact, method, wanted, &url).await?;
             match redirect(&answer, &url).map_err(|reason| RegistryError::protocol(question.registry, reason))? {
                 Some(next) => url = next,
                 None => return Ok(answer),
@@ -114,9 +147,10 @@ impl Inner {
         question: &Question<'_>,
         contact: &Contact,
         method: &Method,
+        wanted: Wanted<'_>,
         url: &Url,
     ) -> Result<Response, RegistryError> {
-        let kind = if method == Method::HEAD { RequestKind::ManifestHead } else { RequestKind::ManifestGet };
+        let kind = wanted.kind(method);
         let hop = Hop::new(question, contact, url, self.hosts.of(url));
         let client = self.client_for(contact, url)?;
         let mut challenge = hop.host.challenge();
@@ -125,7 +159,7 @@ impl Inner {
         let mut last_round = false;
         loop {
             let grant = self.grant(&hop, challenge.as_ref(), &scope).await?;
-            let mut request = client.request(method.clone(), url.clone()).header(ACCEPT, manifest::ACCEPT);
+            let mut request = client.request(method.clone(), url.clone()).header(ACCEPT, wanted.accept());
             if let Some(header) = &grant.header {
                 request = request.header(AUTHORIZATION, header.clone());
             }
@@ -139,8 +173,8 @@ impl Inner {
             }
             let asked = challenge_of(&answer);
             if last_round || !self.is_worth_another_round(&hop, &grant, challenge.as_ref(), asked.as_ref()).await {
-                let wanted = asked.map(|asked| asked.challenge);
-                return Err(hop.refusal(&grant, wanted.as_ref(), status));
+                let challenge = asked.map(|asked| asked.challenge);
+                return Err(hop.refusal(&grant, challenge.as_ref(), status));
             }
             scope = hop.scope(asked.as_ref());
             challenge = asked.map(|asked| asked.challenge);
@@ -203,6 +237,7 @@ impl Inner {
         let status = result.as_ref().ok().map(|answer| answer.status().as_u16());
         self.stats.count(&host.name, kind, status);
         let mut answer = result.map_err(|error| RegistryError::from_request(&host.name, &error))?;
+        host.note_allowance(answer.headers());
         if answer.status() != StatusCode::TOO_MANY_REQUESTS {
             host.answered();
             return Ok(answer);

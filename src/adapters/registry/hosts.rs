@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use reqwest::header::HeaderMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
@@ -33,7 +34,19 @@ struct Memory {
     strikes: u32,
     last_answer: Option<Instant>,
     last_failure: Option<(Instant, RegistryError)>,
+    allowance: Option<Allowance>,
 }
+
+/// How many pulls a registry allows: Docker Hub says it with each answer about a manifest.
+struct Allowance {
+    limit: u64,
+    remaining: u64,
+    /// When this is no longer true, because the window that pulls are counted in has passed.
+    until: Instant,
+}
+
+/// The window that pulls are counted in where the registry does not say it: the Hub's own.
+const WINDOW: Duration = Duration::from_secs(6 * 3600);
 
 struct Limit {
     /// For comparing: it does not jump with the system's clock.
@@ -132,6 +145,33 @@ impl Host {
         RegistryError::RateLimited { host: self.name.clone(), until }
     }
 
+    /// Notes how many pulls are allowed, where an answer says so: `ratelimit-limit: 100;w=21600`.
+    pub(super) fn note_allowance(&self, headers: &HeaderMap) {
+        let field = |name: &str| {
+            let field = headers.get(name)?.to_str().ok()?;
+            let (number, window) = field.split_once(";w=").unwrap_or((field, ""));
+            Some((number.trim().parse::<u64>().ok()?, window.trim().parse().ok()))
+        };
+        if let (Some((limit, _)), Some((remaining, window))) = (field("ratelimit-limit"), field("ratelimit-remaining"))
+        {
+            let window = window.map_or(WINDOW, Duration::from_secs).min(WINDOW);
+            self.memory().allowance = Some(Allowance { limit, remaining, until: Instant::now() + window });
+        }
+    }
+
+    /// Takes one of the pulls that are allowed, as long as more than half of them are left.
+    pub(super) fn spare(&self) -> bool {
+        let mut memory = self.memory();
+        match memory.allowance.as_mut().filter(|allowance| allowance.until > Instant::now()) {
+            Some(allowance) if allowance.remaining.saturating_mul(2) > allowance.limit => {
+                allowance.remaining -= 1;
+                true
+            }
+            Some(_) => false,
+            None => true,
+        }
+    }
+
     /// What the host wanted to see the last time.
     pub(super) fn challenge(&self) -> Option<Challenge> {
         self.memory().challenge.clone()
@@ -185,6 +225,23 @@ mod tests {
         }
         assert_eq!(strikes, [1, 2, 3, 3]);
         assert!(matches!(host.check(Instant::now()), Err(RegistryError::RateLimited { .. })));
+    }
+
+    #[test]
+    fn half_of_the_pulls_that_are_allowed_is_kept() {
+        let host = Host::new("h", 1);
+        assert!(host.spare(), "a registry that says nothing allows everything");
+        let allows = |limit: &str, remaining: &str| {
+            let fields = [("ratelimit-limit", limit), ("ratelimit-remaining", remaining)];
+            let fields = fields.map(|(name, value)| (name.parse().expect("name"), value.parse().expect("value")));
+            host.note_allowance(&HeaderMap::from_iter(fields));
+        };
+        allows("100;w=21600", "52;w=21600");
+        assert_eq!([host.spare(), host.spare(), host.spare()], [true, true, false]);
+        allows("nonsense", "100");
+        assert!(!host.spare());
+        allows("100", "100;w=0");
+        assert!(host.spare());
     }
 
     #[test]

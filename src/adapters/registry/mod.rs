@@ -19,6 +19,7 @@ mod backoff;
 mod challenge;
 mod client;
 mod contact;
+mod content;
 mod credentials;
 mod docker_config;
 mod error;
@@ -35,6 +36,7 @@ mod tls;
 mod token;
 
 pub use client::{Registry, RegistryOptions};
+pub use content::{Content, IndexEntry, details, for_platform};
 pub use error::RegistryError;
 pub use insecure::InsecureRegistries;
 pub use manifest::{Manifest, RemoteDigest};

@@ -12,6 +12,8 @@ pub enum RequestKind {
     ManifestHead,
     /// The same question where `HEAD` is not answered, or a manifest's content. May count as a pull.
     ManifestGet,
+    /// The configuration of an image.
+    Blob,
     /// A token.
     Token,
 }
@@ -23,6 +25,7 @@ impl RequestKind {
             Self::Ping => "ping",
             Self::ManifestHead => "manifest_head",
             Self::ManifestGet => "manifest_get",
+            Self::Blob => "blob",
             Self::Token => "token",
         }
     }
