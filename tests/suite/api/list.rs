@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::world::{Service, World, until, until_asked};
+use crate::world::{Service, World, until, until_asked, without_times};
 
 /// So many apps of three containers each, and one without a healthy file.
 fn apps(world: &World, count: usize) {
@@ -116,6 +116,27 @@ async fn a_list_that_the_client_has_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_list_is_compressed_for_those_who_take_it() {
+    let world = World::new();
+    apps(&world, 60);
+    let restock = world.restock().await;
+    let plain = restock.get("/api/apps").await;
+    assert!(!plain.headers.contains_key("content-encoding"));
+    let packed = restock.get("/api/apps").header("accept-encoding", "br, gzip").await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed.body[..]), &mut text).unwrap();
+    assert_eq!(text, plain.text());
+    // 900 services and containers: what a client on a bad line has to wait for is bounded.
+    assert!(plain.body.len() < 900_000 && packed.body.len() < 120_000, "{} {}", plain.body.len(), packed.body.len());
+    let etag = packed.headers["etag"].to_str().unwrap();
+    assert_ne!(etag, plain.headers["etag"]);
+    for known in [etag, plain.headers["etag"].to_str().unwrap()] {
+        assert_eq!(restock.get("/api/apps").header("if-none-match", known).await.status, 304);
+    }
+}
+
+#[tokio::test]
 async fn a_start_knows_what_the_one_before_knew() {
     let world = World::with_web();
     world
@@ -124,13 +145,13 @@ async fn a_start_knows_what_the_one_before_knew() {
         .running();
     world.app("broken").absent();
     world.docker.on("broken", "config", "fail 1 'line 3'");
-    let before = world.restock().await.get("/api/apps").await.ok();
+    let before = without_times(world.restock().await.get("/api/apps").await.ok());
     let calls = world.docker.all_calls().len();
     // Whoever asked Compose now would wait for ever.
     for app in ["web", "shop", "broken"] {
         world.docker.on(app, "config", "hang");
     }
-    assert_eq!(world.restock().await.get("/api/apps").await.ok(), before);
+    assert_eq!(without_times(world.restock().await.get("/api/apps").await.ok()), before);
     assert!(before[0]["error"].as_str().unwrap().contains("line 3"));
     assert!(world.docker.all_calls().len() <= calls + 3);
     for file in std::fs::read_dir(world.path("data")).unwrap() {

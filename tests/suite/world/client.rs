@@ -27,7 +27,7 @@ pub struct Request {
 pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
-    body: Bytes,
+    pub body: Bytes,
 }
 
 impl Request {
