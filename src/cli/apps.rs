@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::output::{failed, json, print, say};
 use super::table::Table;
-use super::words::{freshness, time, word};
+use super::words::{freshness, held_back, time, word};
 use crate::domain::container::Health;
-use crate::domain::policy::Policy;
+use crate::domain::hold::HeldBack;
+use crate::domain::image::short;
 use crate::error::Error;
 use crate::usecases::Restock;
-use crate::usecases::auto_update::ScheduleView;
 use crate::usecases::known_projects::Trust;
 use crate::usecases::list_apps::Look;
 use crate::views::AppView;
@@ -20,7 +20,7 @@ use crate::views::AppView;
 pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
     // What is known from before costs no child; nobody would be there to renew it behind the answer.
     let apps: Vec<AppView> = match look(restock).await {
-        Ok(look) => look.apps.iter().map(AppView::from).collect(),
+        Ok(look) => AppView::all(&look, None),
         Err(error) => return failed(&error, as_json),
     };
     if apps.is_empty() {
@@ -30,22 +30,23 @@ pub async fn apps(restock: &Arc<Restock>, as_json: bool) -> ExitCode {
         json(&apps);
         return ExitCode::SUCCESS;
     }
-    let schedule = match restock.service.schedule().await {
-        Ok(schedule) => schedule,
-        Err(error) => return failed(&error, as_json),
-    };
-    let mut rows = Table::new(["APP", "STATE", "SERVICES", "STATUS", "AUTO-UPDATE", "NEXT"]);
+    let mut rows = Table::new(["APP", "STATE", "SERVICES", "STATUS", "VERSION", "AUTO-UPDATE", "NEXT"]);
     for app in &apps {
         rows.row([
-            app.name.to_string(),
+            app.name.clone(),
             state(app),
             services(app),
             app.status.map_or("-", freshness).to_owned(),
+            versions(app),
             app.auto_update.map_or_else(|| "-".into(), |policy| policy.to_string()),
-            next(&schedule, app).map_or_else(|| "-".into(), time),
+            app.next.map_or_else(|| "-".into(), time),
         ]);
         if let Some(error) = &app.error {
             rows.about(error);
+        }
+        if let Some(held) = &app.held {
+            let held = HeldBack { reason: held.reason, since: held.since, until: held.until };
+            rows.about(&held_back(&held));
         }
     }
     print(&rows);
@@ -64,11 +65,20 @@ fn state(app: &AppView) -> String {
     }
 }
 
-/// When a pass can next update the app; never when no policy marks it, or when no service keeps the schedule.
-fn next(schedule: &ScheduleView, app: &AppView) -> Option<jiff::Timestamp> {
-    app.auto_update.filter(|policy| *policy != Policy::Disabled)?;
-    let own = schedule.apps.iter().find(|own| own.app == app.name.as_str()).map(|own| own.applies);
-    own.or(schedule.applies).filter(|next| *next > jiff::Timestamp::now())
+/// What an update would change, as `1.2 → 1.3`; where there is none, the versions that run. A digest stands for a version
+/// that is not known.
+fn versions(app: &AppView) -> String {
+    let newer =
+        app.services.iter().filter_map(|service| Some((service.version.as_deref(), service.available.as_ref()?)));
+    let changes: BTreeSet<_> = newer
+        .map(|(version, newer)| {
+            let to = newer.version.clone().unwrap_or_else(|| short(newer.digest.as_str()));
+            version.map_or_else(|| format!("→ {to}"), |from| format!("{from} → {to}"))
+        })
+        .collect();
+    let running = || app.services.iter().filter_map(|service| service.version.clone()).collect::<BTreeSet<_>>();
+    let shown = if changes.is_empty() { running() } else { changes };
+    if shown.is_empty() { "-".into() } else { shown.into_iter().collect::<Vec<_>>().join(", ") }
 }
 
 fn services(app: &AppView) -> String {

@@ -3,123 +3,131 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use serde_json::{Value, json};
-
 use super::CheckArgs;
-use super::apps::{names, none_there};
 use super::exit;
-use super::output::{self, failed, print, tell};
+use super::output::{json, note, print, tell};
 use super::progress::Voice;
 use super::table::Table;
-use super::words::freshness;
-use crate::domain::freshness::Status;
-use crate::error::Error;
+use super::watch::{to_end, watch};
+use super::words::{freshness, held_back};
+use crate::domain::check::{AppStatus, ServiceStatus};
+use crate::domain::image::short;
+use crate::error::{Code, Error};
 use crate::usecases::Restock;
-use crate::usecases::check_app::AppStatus;
-use crate::usecases::freshness::Ask;
-use crate::views::Problem;
-
-type Checked = (String, Result<AppStatus, Error>);
+use crate::views::{CheckAnswer, Problem};
 
 /// Asks the registries about apps; changes nothing.
 pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> ExitCode {
-    let names = match names(restock, &args.names).await {
-        Ok(names) => names,
-        Err(error) => return failed(&error, as_json),
+    let voice = Voice::new(as_json);
+    let Some(done) = watch(restock, voice.clone(), run(restock, args, &voice)).await else {
+        return ExitCode::from(exit::FAILED);
     };
-    if names.is_empty() {
-        return none_there(restock, as_json);
-    }
-    restock.learn_settings().await;
-    let concurrency = restock.service.limits.concurrency.max(1);
-    let counter = &Voice::new(as_json).counter(names.len());
-    let checks = names.into_iter().map(|name| async move {
-        let status = check_one(restock, &name).await;
-        counter.one_more();
-        (name, status)
-    });
-    let mut checked: Vec<_> = futures_util::stream::iter(checks).buffer_unordered(concurrency).collect().await;
-    counter.clear();
-    checked.sort_by(|(a, _), (b, _)| a.cmp(b));
-    if as_json {
-        output::json(&checked.iter().map(value).collect::<Vec<_>>());
-    } else {
-        if checked.iter().any(|(_, status)| status.is_ok()) {
-            print(&rows(&checked));
-        }
-        let several = checked.len() > 1;
-        for (name, status) in &checked {
-            if let Err(error) = status {
-                tell(&Problem::from(error), several.then_some(name));
+    let answer = match done {
+        Ok(answer) => answer,
+        Err(problem) => {
+            if as_json {
+                json(&problem);
+            } else {
+                tell(&problem, None);
             }
+            return ExitCode::from(exit::FAILED);
         }
-    }
-    ExitCode::from(code(&checked, args.exit_code))
-}
-
-async fn check_one(restock: &Restock, name: &str) -> Result<AppStatus, Error> {
-    let (host, name) = restock.named(name)?;
-    host.check_app(name, Ask::Force).await
-}
-
-fn code(checked: &[Checked], tell_available: bool) -> u8 {
-    let any = |wanted: Status| checked.iter().any(|(_, status)| status.as_ref().is_ok_and(|app| app.status == wanted));
-    if tell_available && any(Status::Outdated) {
-        exit::AVAILABLE
-    } else if any(Status::Error) || checked.iter().any(|(_, status)| status.is_err()) {
-        exit::FAILED
+    };
+    if as_json {
+        json(&answer);
     } else {
-        0
+        show(restock, &answer);
+    }
+    ExitCode::from(code(&answer, args.exit_code))
+}
+
+async fn run(restock: &Arc<Restock>, args: &CheckArgs, voice: &Voice) -> Result<CheckAnswer, Problem> {
+    restock.learn_settings().await;
+    let host = restock.local()?;
+    let named = args.names.iter().map(|name| Ok(restock.named(name)?.1.to_owned()));
+    let named = named.collect::<Result<Vec<_>, Error>>()?;
+    let named = (!named.is_empty()).then_some(named);
+    let job = to_end(restock, "check", voice, || host.start_check(named.as_deref())).await?;
+    if let Some(problem) = Problem::of_job(&job) {
+        return Err(problem);
+    }
+    let report = job.result.as_ref().and_then(|result| result.check.as_ref());
+    let report = report.ok_or_else(|| Error::new(Code::Defect, "the check ended without an answer"))?;
+    Ok(CheckAnswer::of(&job.id, report))
+}
+
+fn code(answer: &CheckAnswer, tell_available: bool) -> u8 {
+    match answer {
+        CheckAnswer { outdated: 1.., .. } if tell_available => exit::AVAILABLE,
+        CheckAnswer { failed: 1.., .. } => exit::FAILED,
+        _ => 0,
     }
 }
 
-fn value((name, status): &Checked) -> Value {
-    match status {
-        Ok(status) => json!(status),
-        Err(error) => {
-            let mut problem = json!(Problem::from(error));
-            problem["app"] = json!(name);
-            problem
+fn show(restock: &Restock, answer: &CheckAnswer) {
+    if answer.apps.is_empty() {
+        super::apps::none_there(restock, false);
+        return;
+    }
+    print(&rows(&answer.apps));
+    for app in &answer.apps {
+        if let Some(error) = &app.error {
+            note(format_args!("error: {}: {}", app.app, error.message));
+            error.hint.iter().for_each(|hint| note(format_args!("hint: {hint}")));
         }
     }
 }
 
-fn rows(checked: &[Checked]) -> Table {
-    let mut rows = Table::new(["APP", "SERVICE", "STATUS", "IMAGE"]);
-    for status in checked.iter().filter_map(|(_, status)| status.as_ref().ok()) {
+fn rows(apps: &[AppStatus]) -> Table {
+    let mut rows = Table::new(["APP", "SERVICE", "STATUS", "AVAILABLE", "IMAGE"]);
+    for status in apps {
         for service in &status.services {
             let found = freshness(service.finding.status).to_owned();
-            rows.row([status.app.to_string(), service.service.to_string(), found, service.image.clone()]);
+            let row =
+                [status.app.to_string(), service.service.to_string(), found, newer(service), service.image.clone()];
+            rows.row(row);
             if let Some(message) = &service.finding.message {
                 rows.about(message);
+            }
+            if let Some(held) = &service.held_back {
+                rows.about(&held_back(held));
             }
         }
     }
     rows
 }
 
+/// The version of what is newer, or its digest where no version is known.
+fn newer(service: &ServiceStatus) -> String {
+    let Some(newer) = &service.available else { return "-".into() };
+    newer.version.clone().unwrap_or_else(|| short(newer.digest.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
+    use crate::domain::check::CheckReport;
+    use crate::domain::freshness::Status;
+    use crate::domain::job::JobId;
 
-    fn checked(statuses: &[Option<Status>]) -> Vec<Checked> {
-        let app = |status: &Option<Status>| {
-            let found = |status| AppStatus { app: "web".parse().unwrap(), status, services: vec![], checked_at: None };
-            let error = || Error::new(Code::InvalidComposeFile, "the Compose file is invalid");
-            ("web".to_owned(), status.map(found).ok_or_else(error))
+    fn checked(statuses: &[Status]) -> CheckAnswer {
+        let found = |status: &Status| AppStatus {
+            app: "web".parse().unwrap(),
+            status: *status,
+            services: vec![],
+            checked_at: None,
+            error: None,
         };
-        statuses.iter().map(app).collect()
+        CheckAnswer::of(&JobId::new(ulid::Ulid::nil()), &CheckReport::of(statuses.iter().map(found).collect()))
     }
 
     #[test]
     fn available_updates_are_told_only_when_asked_for() {
-        let outdated = checked(&[Some(Status::Updated), Some(Status::Outdated)]);
+        let outdated = checked(&[Status::Updated, Status::Outdated]);
         assert_eq!((code(&outdated, false), code(&outdated, true)), (0, 10));
-        let failed = checked(&[Some(Status::Outdated), None]);
+        let failed = checked(&[Status::Outdated, Status::Error]);
         assert_eq!((code(&failed, false), code(&failed, true)), (1, 10));
-        assert_eq!(code(&checked(&[Some(Status::Error)]), true), 1);
-        assert_eq!(code(&checked(&[Some(Status::Skipped)]), true), 0);
+        assert_eq!(code(&checked(&[Status::Error]), true), 1);
+        assert_eq!(code(&checked(&[Status::Skipped]), true), 0);
     }
 }

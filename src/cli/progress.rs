@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -18,7 +17,7 @@ const SPINNER: &str = "{prefix:>16!} {spinner} {wide_msg}";
 /// From the first layer with a size on.
 const BAR: &str = "{prefix:>16!} {spinner} {bar:24} {bytes:>10}/{total_bytes:<10} {wide_msg}";
 /// While things are asked about.
-const COUNT: &str = "{spinner} {pos} of {len} asked";
+const COUNT: &str = "{spinner} {bar:24} {pos} of {len} asked";
 const TICK: Duration = Duration::from_millis(120);
 
 /// Speaks on standard error, without tearing the bars there. Cheap to clone.
@@ -43,47 +42,10 @@ impl Voice {
         }
     }
 
-    /// Counts what is done of `all` things that are asked about.
-    pub fn counter(&self, all: usize) -> Counter {
-        let bar = self.bars.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new(all as u64).with_style(style(COUNT)));
-            bar.enable_steady_tick(TICK);
-            bar
-        });
-        Counter { voice: self.clone(), bar, all, done: AtomicUsize::new(0) }
-    }
-
     /// Tells how the work goes.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             self.say(text);
-        }
-    }
-}
-
-/// Counts on a terminal in one line, elsewhere in a line each; of a single thing there is nothing to count.
-pub struct Counter {
-    voice: Voice,
-    bar: Option<ProgressBar>,
-    all: usize,
-    done: AtomicUsize,
-}
-
-impl Counter {
-    /// Tells that one more is done.
-    pub fn one_more(&self) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        match &self.bar {
-            Some(bar) => bar.set_position(done as u64),
-            None if self.all > 1 => self.voice.note(&format!("{done} of {} asked", self.all)),
-            None => {}
-        }
-    }
-
-    /// Takes what is left from the terminal.
-    pub fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 }
@@ -127,6 +89,7 @@ impl Screen {
             "container" => {
                 shown.line(&self.voice, &format!("{} {}", text(&event.data, "container"), text(&event.data, "status")));
             }
+            "progress" if event.data["app"].is_string() => shown.count(&self.voice, &event.data),
             "progress" => shown.progress(&self.voice, &event.data),
             "result" => {
                 let text = format!("{}: {}", shown.name, text(&event.data, "outcome"));
@@ -143,14 +106,14 @@ impl Screen {
 
     fn begin(&mut self, job: &JobId, data: &Value) {
         let target = ["app", "container", "group"].iter().find_map(|key| data[key].as_str());
-        // A pass has no name of its own.
-        let name = target.unwrap_or("auto-update").to_owned();
+        let only_looks = serde_json::from_value::<Kind>(data["kind"].clone()).is_ok_and(Kind::only_looks);
+        // What is about everything has no name of its own.
+        let name = target.unwrap_or(if only_looks { "check" } else { "auto-update" }).to_owned();
         let bar = self.voice.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::no_length().with_style(style(SPINNER)).with_prefix(name.clone()));
             bar.enable_steady_tick(TICK);
             bar
         });
-        let only_looks = serde_json::from_value::<Kind>(data["kind"].clone()).is_ok_and(Kind::only_looks);
         self.jobs.insert(job.clone(), Shown { name, bar, layers: HashMap::new(), only_looks });
     }
 
@@ -182,6 +145,20 @@ impl Shown {
             Some(bar) => bar.set_message(text.to_owned()),
             None if self.only_looks => {}
             None => voice.note(&format!("{}: {text}", self.name)),
+        }
+    }
+
+    /// Things that are asked about, one more done. Of a single one there is nothing to count.
+    fn count(&self, voice: &Voice, data: &Value) {
+        let (Some(done), Some(all)) = (data["current"].as_u64(), data["total"].as_u64()) else { return };
+        match &self.bar {
+            Some(bar) => {
+                bar.set_style(style(COUNT));
+                bar.set_length(all);
+                bar.set_position(done);
+            }
+            None if all > 1 => voice.note(&format!("{done} of {all} asked")),
+            None => {}
         }
     }
 
@@ -237,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_valid() {
-        for template in [SPINNER, BAR] {
+        for template in [SPINNER, BAR, COUNT] {
             ProgressStyle::with_template(template).unwrap();
         }
     }

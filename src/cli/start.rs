@@ -53,7 +53,8 @@ pub async fn restock(settings: &Settings) -> Result<Arc<Restock>, Error> {
     let mut options = RegistryOptions::new(settings.docker_config());
     options.helper_path = Some(settings.search_path().to_owned());
     options.helper_environment = settings.child_environment().clone();
-    let freshness = Freshness::new(Registry::new(options), store.clone()).await?;
+    let freshness =
+        Freshness::new(Registry::new(options), store.clone()).await?.with_version_lookup(settings.version_lookup);
     let service = Service::new(Parts {
         limits: Limits {
             health_timeout: settings.health_timeout,

@@ -32,7 +32,8 @@ impl Table {
 
     /// Adds a row. A cell without a value is empty or a dash.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) -> &mut Self {
-        self.rows.push((cells.map(|cell| cell.replace(['\n', '\r', '\t'], " ")).to_vec(), Vec::new()));
+        // Labels of images may hold anything, and must not steer a terminal.
+        self.rows.push((cells.map(|cell| cell.replace(char::is_control, " ")).to_vec(), Vec::new()));
         self
     }
 

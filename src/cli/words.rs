@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::freshness::Status;
+use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::job::{Outcome, Step};
 
 /// The word of an enumeration, as the API writes it.
@@ -54,6 +55,22 @@ pub fn freshness(status: Status) -> &'static str {
         Status::Processing => "updating",
         Status::Preparing => "starting",
         Status::Error => "check failed",
+    }
+}
+
+/// Why a pass leaves out what is newer.
+pub fn held_back(held: &HeldBack) -> String {
+    let why = match held.reason {
+        HoldReason::Failed => "it failed here before",
+        HoldReason::Setup => "the app did not work with it",
+        HoldReason::RolledBack => "somebody went back from it",
+        HoldReason::Skipped => "somebody skipped it",
+        HoldReason::MinAge => "it is too young",
+        HoldReason::Window => "the maintenance window is closed",
+    };
+    match held.until {
+        Some(until) => format!("held back until {}: {why}", time(until)),
+        None => format!("held back: {why}"),
     }
 }
 

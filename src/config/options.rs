@@ -49,6 +49,9 @@ pub struct CommonOptions {
     /// How many apps are worked on at once, 1 to 64 [default: 4]
     #[arg(long, global = true, value_name = "N")]
     pub concurrency: Option<String>,
+    /// Ask no registry for the version, age and size of a newer image; each answer is two requests that Docker Hub counts as pulls
+    #[arg(long, global = true)]
+    pub no_version_lookup: bool,
     /// The time zone of schedule and window, like Europe/Berlin [default: the system's]
     #[arg(long, global = true, value_name = "ZONE")]
     pub timezone: Option<String>,

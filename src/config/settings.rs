@@ -54,6 +54,8 @@ pub struct Settings {
     pub pull_timeout: Duration,
     /// How many apps are worked on at once.
     pub concurrency: usize,
+    /// Ask for the version, age and size of a newer image.
+    pub version_lookup: bool,
     /// The zone of schedules and window.
     pub timezone: TimeZone,
     /// When passes may apply what they find; `None` means always.
@@ -100,6 +102,7 @@ impl Settings {
             cleanup: sources.parse("cleanup", switch).unwrap_or(false),
             pull_timeout: sources.parse("pull-timeout", positive).unwrap_or(Duration::from_secs(30 * 60)),
             concurrency: sources.parse("concurrency", concurrency).unwrap_or(4),
+            version_lookup: !sources.parse("no-version-lookup", switch).unwrap_or(false),
             timezone: sources.parse("timezone", zone).unwrap_or_else(TimeZone::system),
             window: sources.parse("window", str::parse),
             notify: super::notify::receivers(sources),

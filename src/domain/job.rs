@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::app::ServiceName;
+use super::check::CheckReport;
 use super::evidence::FailedContainer;
 use super::failure;
 use super::host::{Target, TargetShape};
@@ -242,6 +243,9 @@ pub struct JobResult {
     /// What a pass over everything that a policy marks did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<PassReport>,
+    /// What a check of several apps found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckReport>,
 }
 
 impl JobResult {
@@ -257,6 +261,7 @@ impl JobResult {
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             warnings: Vec::new(),
             report: None,
+            check: None,
         }
     }
 }

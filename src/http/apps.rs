@@ -20,10 +20,10 @@ use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
 use super::router::Http;
 use super::stream::ServerEvent;
+use crate::domain::check::AppStatus;
 use crate::domain::job::{Job, JobResult};
 use crate::domain::policy::Policy;
 use crate::error::{Code, Error};
-use crate::usecases::check_app::AppStatus;
 use crate::usecases::freshness::Ask;
 use crate::usecases::jobs::Ticket;
 use crate::usecases::known_projects::Trust;
@@ -39,9 +39,13 @@ use crate::views::{AppOutcome, AppView, OneOutcome, Problem};
     Unavailable))]
 pub async fn list(State(http): State<Http>, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
     let look = http.local()?.seen_apps(Trust::Known).await?;
-    let written = match http.apps.current(&look.serial, Duration::MAX) {
+    let from = (look.serial, reached(&headers));
+    let written = match http.apps.current(&from, Duration::MAX) {
         Some(written) => written,
-        None => http.apps.write(look.serial, &look.apps.iter().map(AppView::from).collect::<Vec<_>>())?,
+        None => {
+            let apps = AppView::all(&look, from.1.as_deref());
+            http.apps.write(from, &apps)?
+        }
     };
     Ok(written.answer(&headers))
 }
@@ -59,16 +63,26 @@ pub struct IfNoneMatch {
 /// One app.
 #[utoipa::path(get, path = "", tag = "apps",
     responses((status = 200, description = "The app", body = AppView), NotFound, Unavailable))]
-pub async fn one(Named { host, name }: Named, _: Query<NoKeys>) -> Result<Response, Failure> {
+pub async fn one(Named { host, name }: Named, _: Query<NoKeys>, headers: HeaderMap) -> Result<Response, Failure> {
     let look = host.seen_app(&name).await?;
-    Ok(json_of(&look.app(&name).map(AppView::from)))
+    let reached = reached(&headers);
+    Ok(json_of(&look.app(&name).map(|seen| AppView::of(seen, &look, reached.as_deref()))))
+}
+
+/// The host that a request was for, which has been judged before.
+fn reached(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(header::HOST)?.to_str().ok()?.to_owned())
 }
 
 /// The app called `update`, which the route that updates all must not hide.
 #[utoipa::path(get, path = "", tag = "apps",
     responses((status = 200, description = "The app", body = AppView), NotFound, Unavailable))]
-pub async fn one_called_update(State(http): State<Http>, query: Query<NoKeys>) -> Result<Response, Failure> {
-    one(Named::new(&http, "update")?, query).await
+pub async fn one_called_update(
+    State(http): State<Http>,
+    query: Query<NoKeys>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    one(Named::new(&http, "update")?, query, headers).await
 }
 
 /// Updates an app: pulls, recreates what has a new image, proves it, and takes it back when it does not work. Joins an
@@ -162,13 +176,13 @@ pub async fn down(
     .await
 }
 
-/// The body of `POST /api/apps/update`.
+/// The body of what is done to several apps.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = WhichApps)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
     /// Their names.
-    apps: Vec<String>,
+    pub(super) apps: Vec<String>,
 }
 
 /// Updates all apps, or those that the body names: one result for each, in the order of the names. One failure stops

@@ -3,6 +3,7 @@
 mod apps;
 mod auth;
 mod auto_update;
+mod check;
 mod connections;
 mod docker;
 mod docs;

@@ -17,7 +17,7 @@ pub fn describe(components: &mut Components) {
     let mut payloads = Map::new();
     payloads.insert("job".into(), reference("Job"));
     // Of one job's stream the answer or the problem; of the stream of everything the job, as it is when it has ended.
-    let results = ["JobResult", "Problem", "Job"].map(reference);
+    let results = ["JobResult", "CheckAnswer", "Problem", "Job"].map(reference);
     payloads.insert("result".into(), json!({ "anyOf": results }));
     let mut told = |event: &str, name: String, schema: RefOr<Schema>| {
         payloads.insert(event.into(), reference(&name));

@@ -9,11 +9,11 @@ use super::params::Reply;
 use super::problem::{Failure, json_of};
 use super::stream::job_stream;
 use crate::adapters::task;
-use crate::domain::job::Job;
+use crate::domain::job::{Job, JobResult};
 use crate::error::{Code, Error};
 use crate::usecases::Host;
 use crate::usecases::jobs::Ticket;
-use crate::views::Problem;
+use crate::views::{CheckAnswer, Problem};
 
 /// Starts or joins a job and answers as the client wishes. The job goes on when the client goes away.
 pub async fn answer<S, F>(host: Arc<Host>, headers: &HeaderMap, start: S) -> Result<Response, Failure>
@@ -54,10 +54,11 @@ pub async fn detached<T: Send + 'static>(
 fn ended(job: &Job) -> Result<Response, Failure> {
     match Problem::of_job(job) {
         Some(problem) => Err(problem.into()),
-        // A pass answers with its report, in podman's shape.
-        None => match job.result.as_ref().and_then(|result| result.report.as_ref()) {
-            Some(report) => Ok(json_of(report)),
-            None => Ok(json_of(&job.result)),
-        },
+        None => Ok(match &job.result {
+            // A pass answers with its report, in podman's shape.
+            Some(JobResult { report: Some(report), .. }) => json_of(report),
+            Some(JobResult { check: Some(report), .. }) => json_of(&CheckAnswer::of(&job.id, report)),
+            result => json_of(result),
+        }),
     }
 }

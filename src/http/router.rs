@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use super::document::Table;
 use super::kept::Kept;
 use super::{
-    apps, auth, auto_update, docker, docs, follow, guard, health, history, icon, images, jobs, linger, metrics, page,
-    problem, stream,
+    apps, auth, auto_update, check, docker, docs, follow, guard, health, history, icon, images, jobs, linger, metrics,
+    page, problem, stream,
 };
 use crate::config::DockerApi;
 use crate::error::Error;
@@ -27,8 +27,8 @@ pub struct Http {
     pub(super) access: Arc<Access>,
     /// The list of images as it was last written.
     pub(super) rendered: Arc<images::Rendered>,
-    /// The list of apps as it was last written: from which look.
-    pub(super) apps: Arc<Kept<u64>>,
+    /// The list of apps as it was last written: from which look, for which name of this machine.
+    pub(super) apps: Arc<Kept<(u64, Option<String>)>>,
     /// What was last found to be ready.
     pub(super) readiness: Arc<health::Found>,
     /// Names besides addresses and `localhost` that a `Host` header may have.
@@ -78,6 +78,7 @@ pub(super) fn table() -> Table {
         .at("/api/apps/{name}/icon", routes!(icon::icon))
         .at("/api/apps/{name}/logs", routes!(apps::logs))
         .at("/api/apps/{name}/history", routes!(history::of_app))
+        .at("/api/check", routes!(check::check))
         .at("/api/auto-update", routes!(auto_update::pass))
         .at("/api/schedule", routes!(auto_update::schedule))
         .at("/api/history", routes!(history::all))

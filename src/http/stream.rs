@@ -25,7 +25,7 @@ use crate::domain::job::{Job, JobId, State as JobState};
 use crate::usecases::Service;
 use crate::usecases::events::{Event, Replay};
 use crate::usecases::jobs::Ticket;
-use crate::views::Problem;
+use crate::views::{CheckAnswer, Problem};
 
 /// Proxies cut connections that are silent for a minute or so.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -187,7 +187,12 @@ fn with_context(event: &Event) -> Value {
 
 fn result_of(job: &Value) -> Value {
     let Ok(job) = serde_json::from_value::<Job>(job.clone()) else { return job.clone() };
-    Problem::of_job(&job).map_or_else(|| json!(job.result), |problem| json!(problem))
+    let check = job.result.as_ref().and_then(|result| result.check.as_ref());
+    match (Problem::of_job(&job), check) {
+        (Some(problem), _) => json!(problem),
+        (None, Some(report)) => json!(CheckAnswer::of(&job.id, report)),
+        (None, None) => json!(job.result),
+    }
 }
 
 fn sse(event: &Event, data: Value) -> SseEvent {

@@ -1,52 +1,30 @@
 //! Which services of an app have newer images, without pulling.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::context::Host;
-use super::freshness::{Ask, asked_of};
+use super::freshness::{Ask, Unknown, asked_of};
 use super::inventory::Snapshot;
 use super::jobs::{Running, Ticket};
 use super::list_apps::App;
 use super::list_images::authfile_among;
+use super::policies::policy_of;
 use crate::adapters::apps_dir::AppDirError;
-use crate::domain::app::{AppName, ServiceName};
+use crate::domain::app::ServiceName;
+use crate::domain::check::{AppStatus, Available, NewerReason, ServiceStatus};
 use crate::domain::container::Container;
 use crate::domain::freshness::{Finding, Origins, Status, overall};
-use crate::domain::hold::HeldBack;
+use crate::domain::image::ImageReference;
 use crate::domain::job::{Job, JobResult, Kind, OneOrMany, Outcome, ServiceChange, Step};
 use crate::domain::plan::{SkipReason, Skipped, by_service};
 use crate::domain::project::{PullPolicy, Service};
-use crate::domain::time::millis;
 use crate::error::{Code, Error};
 
-/// The freshness of an app.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct AppStatus {
-    pub app: AppName,
-    pub status: Status,
-    pub services: Vec<ServiceStatus>,
-    /// When the registries were last asked; `null` when none had to be.
-    #[serde(serialize_with = "millis")]
-    pub checked_at: Option<Timestamp>,
-}
-
-/// The freshness of a service.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct ServiceStatus {
-    pub service: ServiceName,
-    pub image: String,
-    #[serde(flatten)]
-    pub finding: Finding,
-    /// Why passes do not apply what is newer; a person's update does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_back: Option<HeldBack>,
-}
+const NO_CONTAINER: &str = "the service has no container";
 
 impl Host {
     /// Tells the freshness of one app.
@@ -66,8 +44,11 @@ impl Host {
         if let Err(error) = &app.model {
             return Err(error.clone());
         }
-        let mut status = self.status_of(app, &snapshot.origins, &self.service.running_jobs().await?, ask).await;
-        self.tell_holds(app, &mut status).await?;
+        let running = self.service.running_jobs().await?;
+        let mut status = self.status_of(app, &snapshot.origins, &running, ask).await;
+        // What was asked has been written down by now: an image's age counts from its first answer.
+        let (remembered, toggles) = tokio::try_join!(self.service.remembered(), self.toggles())?;
+        self.tell_holds(app, &policy_of(app, &toggles), &remembered, &mut status);
         Ok(status)
     }
 
@@ -86,40 +67,87 @@ impl Host {
         let asked = asked_of(follows);
         self.service.freshness.learn(&asked, ask).await;
         let updating = running.iter().any(|job| job.target == app.dir.target() && job.kind == Kind::Update);
-        let mut statuses = Vec::new();
+        let mut found = Vec::new();
         for (name, service) in services.into_iter().flatten() {
             let replicas = containers.get(name).map(Vec::as_slice).unwrap_or_default();
-            let finding = match unfollowed(service, replicas, updating) {
-                Some(finding) => finding,
-                None => {
-                    let mut finding = None::<Finding>;
-                    // One stale replica makes the service stale.
-                    for replica in replicas {
-                        let found = self.service.freshness.find(replica, &service.image, origins, ask).await;
-                        if finding.as_ref().is_none_or(|known| overall([known.status, found.status]) != known.status) {
-                            finding = Some(found);
-                        }
-                    }
-                    finding.unwrap_or_else(|| Finding::of(Status::Skipped, "the service has no container"))
-                }
-            };
-            statuses.push(ServiceStatus {
-                service: name.clone(),
-                image: service.image.clone(),
-                finding,
-                held_back: None,
-            });
+            found.push((name, service, self.finding(service, replicas, origins, updating, ask).await));
         }
+        let platforms = self.look_up(&found, origins, ask).await;
+        let statuses: Vec<_> = found
+            .into_iter()
+            .map(|(name, service, finding)| {
+                let newer = finding.remote_digest.as_ref().filter(|_| finding.status == Status::Outdated);
+                let platform = service.platform.as_deref().or(platforms);
+                let details = newer.and_then(|digest| self.service.freshness.details(digest, platform));
+                let pinned = service.image.parse::<ImageReference>().is_ok_and(|image| image.digest().is_some());
+                ServiceStatus {
+                    service: name.clone(),
+                    image: service.image.clone(),
+                    available: newer.map(|digest| Available::of(&service.image, digest, details.as_ref())),
+                    finding,
+                    newer: (),
+                    newer_reason: if pinned { NewerReason::Pinned } else { NewerReason::NotChecked },
+                    held_back: None,
+                }
+            })
+            .collect();
         AppStatus {
             app: app.dir.name.clone(),
             status: overall(statuses.iter().map(|status| status.finding.status)),
             services: statuses,
+            error: None,
             checked_at: asked
                 .keys()
                 .filter_map(|reference| self.service.freshness.known(reference))
                 .map(|known| known.asked_at)
                 .max(),
         }
+    }
+
+    /// Tells the freshness of a service; one stale replica makes it stale.
+    async fn finding(
+        &self,
+        service: &Service,
+        replicas: &[&Container],
+        origins: &Origins,
+        updating: bool,
+        ask: Ask,
+    ) -> Finding {
+        if let Some(finding) = unfollowed(service, replicas, updating) {
+            return finding;
+        }
+        let mut finding = None::<Finding>;
+        for replica in replicas {
+            let found = self.service.freshness.find(replica, &service.image, origins, ask).await;
+            if finding.as_ref().is_none_or(|known| overall([known.status, found.status]) != known.status) {
+                finding = Some(found);
+            }
+        }
+        finding.unwrap_or_else(|| Finding::of(Status::Skipped, NO_CONTAINER))
+    }
+
+    /// Looks up what is newer and not known yet; gives the platform of the engine, as far as it is known.
+    async fn look_up(&self, found: &[(&ServiceName, &Service, Finding)], origins: &Origins, ask: Ask) -> Option<&str> {
+        let platform = self.known_platform();
+        let unknown = found.iter().filter_map(|(_, service, finding)| {
+            let digest = finding.remote_digest.as_ref().filter(|_| finding.status == Status::Outdated)?;
+            let platform = service.platform.as_deref().or(platform);
+            let reference = origins.followed(&service.image).ok()?;
+            self.service.freshness.may_look_up(digest, platform, ask).then_some((reference, digest, *service))
+        });
+        let unknown: Vec<_> = unknown.collect();
+        if unknown.is_empty() {
+            return platform;
+        }
+        let platform = self.platform().await;
+        let unknown = unknown.into_iter().filter_map(|(reference, digest, service)| {
+            let platform = service.platform.as_deref().or(platform)?.to_owned();
+            Some(Unknown { reference, digest: digest.clone(), platform })
+        });
+        // Services may share an image.
+        let unknown: HashSet<_> = unknown.collect();
+        self.service.freshness.look_up(unknown.into_iter().collect(), ask).await;
+        platform
     }
 
     /// Starts a dry run of an app's update: what it would change, without a pull.
@@ -146,7 +174,7 @@ fn unfollowed(service: &Service, replicas: &[&Container], updating: bool) -> Opt
         PullPolicy::Asks => {}
     }
     if replicas.is_empty() {
-        return Some(Finding::of(Status::Skipped, "the service has no container"));
+        return Some(Finding::of(Status::Skipped, NO_CONTAINER));
     }
     let coming = replicas.iter().all(|replica| replica.is_coming_up(Timestamp::now()));
     coming.then(|| Finding::of(Status::Preparing, "the container is not up yet"))
@@ -204,8 +232,8 @@ pub(super) fn pending_change(replicas: Option<&Vec<&Container>>, found: ServiceS
         to: found.finding.remote_digest.map(|digest| digest.to_string()).unwrap_or_default(),
         tag: found.image,
         service: found.service,
-        version_from: None,
-        version_to: None,
+        version_from: replicas.into_iter().flatten().find_map(|replica| replica.version.clone()),
+        version_to: found.available.and_then(|available| available.version),
         source: None,
     }
 }
@@ -215,7 +243,7 @@ fn reason_of(service: &Service, has_container: bool) -> SkipReason {
         PullPolicy::Build => SkipReason::Build,
         PullPolicy::Never => SkipReason::PullPolicy,
         PullPolicy::Asks if !has_container => SkipReason::Absent,
-        PullPolicy::Asks => match service.image.parse::<crate::domain::image::ImageReference>() {
+        PullPolicy::Asks => match service.image.parse::<ImageReference>() {
             Ok(reference) if reference.digest().is_some() => SkipReason::Pinned,
             Ok(_) => SkipReason::Local,
             Err(_) => SkipReason::ImageId,

@@ -1,11 +1,11 @@
 //! What every use case works with.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::auto_update::Planned;
@@ -24,7 +24,7 @@ use crate::adapters::clock::Clock;
 use crate::adapters::compose::{Compose, Locator};
 use crate::adapters::engine::Engine;
 use crate::adapters::lock::Locks;
-use crate::adapters::store::Store;
+use crate::adapters::store::{Remembered, Store};
 use crate::adapters::systemd::Systemd;
 use crate::domain::container::Container;
 use crate::domain::hold::{Candidate, HeldBack};
@@ -121,6 +121,8 @@ pub struct Service {
     pub metrics: Metrics,
     /// What this process runs by itself.
     pub(super) planned: Planned,
+    /// What the database was last found to remember of apps.
+    pub(super) last_remembered: Mutex<Option<Arc<Remembered>>>,
     pub notifying: Notifying,
     /// Names this process on what it works on; another process never has the same.
     pub(in crate::usecases) worker: String,
@@ -143,6 +145,8 @@ pub struct Host {
     /// The last look at the apps.
     pub looks: Looks,
     own_container: Option<String>,
+    /// What the engine runs, `os/architecture`, once it has been asked.
+    platform: OnceCell<String>,
 }
 
 /// The whole program: the service and its hosts.
@@ -168,6 +172,7 @@ impl Service {
             log_readers: Arc::new(Semaphore::new(MOST_READERS)),
             metrics: Metrics::default(),
             planned: Planned::default(),
+            last_remembered: Mutex::default(),
             worker: ulid::Ulid::new().to_string(),
             stopping: CancellationToken::new(),
         })
@@ -251,7 +256,22 @@ impl Host {
             meanings: Meanings::default(),
             looks: Looks::default(),
             own_container,
+            platform: OnceCell::new(),
         }
+    }
+
+    /// The engine's platform, `os/architecture`, if it has been asked.
+    pub(super) fn known_platform(&self) -> Option<&str> {
+        self.platform.get().map(String::as_str)
+    }
+
+    /// The engine's platform, asked once; `None` when the engine does not say it, or not now.
+    pub(super) async fn platform(&self) -> Option<&str> {
+        let ask = || async {
+            let info = self.engine.info().await.inspect_err(|error| tracing::debug!(%error, "no platform is known"));
+            info.ok().and_then(|info| info.platform).ok_or(())
+        };
+        self.platform.get_or_try_init(ask).await.ok().map(String::as_str)
     }
 
     /// A target on this host.

@@ -175,7 +175,7 @@ async fn pull(
     redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Result<(), PullFailure> {
-    let mut relay = Relay::new(&running.host.service.events, &running.handle.id, redactor.clone());
+    let mut relay = Relay::new(running, redactor.clone());
     let timeout = running.host.service.limits.pull_timeout;
     let pulled = compose.pull(call, services, timeout, cancel, |line| relay.line(line)).await;
     pulled.map_err(|error| PullFailure { error, subject: relay.failed })

@@ -1,16 +1,20 @@
 //! What registries have, asked once for each reference and shared by all who want to know.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod details;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use details::Details;
+pub use details::Unknown;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::adapters::engine::Engine;
-use crate::adapters::registry::Registry;
+use crate::adapters::registry::{Content, Registry, RegistryError};
 use crate::adapters::store::{Store, StoreError};
 use crate::adapters::task;
 use crate::domain::container::{Container, LocalImage};
@@ -31,6 +35,15 @@ pub enum Ask {
     IfStale,
     /// The registry's answer of now.
     Force,
+    /// The registry's answer of then or later: who asks about many things that share images asks for each image once.
+    Since(Instant),
+}
+
+impl Ask {
+    /// Whether whoever asks waits for the answer, however long it takes.
+    fn insists(self) -> bool {
+        matches!(self, Self::Force | Self::Since(_))
+    }
 }
 
 /// References to ask about, each with the file of credentials that one of its containers names.
@@ -52,13 +65,16 @@ pub struct Freshness {
     registry: Registry,
     store: Store,
     shared: Arc<Shared>,
+    /// Whether newer images are asked for their version.
+    version_lookup: bool,
 }
 
 #[derive(Default)]
 struct Shared {
     references: Mutex<HashMap<String, Arc<Slot>>>,
-    /// The manifests of an index, by its digest: they never change.
-    indexes: Mutex<HashMap<Digest, Arc<BTreeSet<Digest>>>>,
+    /// What manifests and indexes lead to, by their digests: they never change.
+    contents: Mutex<HashMap<Digest, Arc<Content>>>,
+    details: Details,
     /// Answers that are not yet written down: all of a check go in one transaction, but for those that come late.
     unwritten: Mutex<Vec<(String, Digest, Timestamp)>>,
     /// The same of questions without an answer.
@@ -90,7 +106,7 @@ impl Freshness {
             let digest = known.get(&reference).and_then(|known| known.digest.clone());
             known.insert(reference, Known { digest, failure: Some(reason), asked_at });
         }
-        let shared = Shared::default();
+        let shared = Shared { details: Details::of(store.remembered_details().await?), ..Shared::default() };
         for (reference, known) in known {
             let age = Timestamp::now().duration_since(known.asked_at).unsigned_abs();
             if let Some(at) = Instant::now().checked_sub(age) {
@@ -98,7 +114,7 @@ impl Freshness {
                 lock(&shared.references).insert(reference, Arc::new(slot));
             }
         }
-        Ok(Self { registry, store, shared: Arc::new(shared) })
+        Ok(Self { registry, store, shared: Arc::new(shared), version_lookup: true })
     }
 
     /// Takes over the engine's settings for registries, so that these are asked as a pull would ask them.
@@ -189,6 +205,7 @@ impl Freshness {
             Ask::Nobody => return,
             Ask::IfStale => Instant::now().checked_sub(BELIEVED),
             Ask::Force => Some(Instant::now()),
+            Ask::Since(then) => Some(then),
         };
         lock(&slot.authfile).clone_from(&authfile);
         if slot.is_known_since(since) {
@@ -198,15 +215,16 @@ impl Freshness {
         let (this, asked) = (self.clone(), reference.clone());
         let ask_it = async move { this.ask_registry(&asked, authfile.as_deref(), &slot, since).await };
         let mut work = task::spawn("asking a registry", ask_it);
-        let _ = match ask {
-            Ask::Force => work.await,
-            _ => match tokio::time::timeout(PATIENCE, &mut work).await {
+        let _ = if ask.insists() {
+            work.await
+        } else {
+            match tokio::time::timeout(PATIENCE, &mut work).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     tracing::debug!(image = %reference, "the registry is slow; what is known has to do");
                     return self.write_down_after(work);
                 }
-            },
+            }
         };
     }
 
@@ -257,7 +275,7 @@ impl Freshness {
         });
         *known = Some((Instant::now(), next));
         if !same {
-            self.shared.version.fetch_add(1, Ordering::AcqRel);
+            self.changed();
         }
     }
 
@@ -296,36 +314,38 @@ impl Freshness {
             return comparison;
         };
         match self.manifests_of(reference, remote, ask).await {
-            Some(manifests) if manifests.contains(manifest) => Comparison::Same,
+            Some(content) if content.lists(manifest) => Comparison::Same,
             _ => Comparison::Different,
         }
     }
 
-    async fn manifests_of(
-        &self,
-        reference: &ImageReference,
-        index: &Digest,
-        ask: Ask,
-    ) -> Option<Arc<BTreeSet<Digest>>> {
-        if let Some(known) = lock(&self.shared.indexes).get(index) {
-            return Some(known.clone());
-        }
+    async fn manifests_of(&self, reference: &ImageReference, index: &Digest, ask: Ask) -> Option<Arc<Content>> {
         if ask == Ask::Nobody {
-            return None;
+            return lock(&self.shared.contents).get(index).cloned();
         }
-        let authfile = self.slot(reference).authfile();
-        match self.registry.manifest(reference, index, authfile.as_deref()).await {
-            Ok(manifest) => {
-                let manifests = Arc::new(manifests_in(&manifest.bytes));
-                lock(&self.shared.indexes).insert(index.clone(), manifests.clone());
-                self.shared.version.fetch_add(1, Ordering::AcqRel);
-                Some(manifests)
-            }
+        match self.content_of(reference, index).await {
+            Ok(content) => Some(content),
             Err(error) => {
                 tracing::warn!(image = %reference, %error, "the content of the index is not known");
                 None
             }
         }
+    }
+
+    /// What a manifest or an index leads to, asked once for each.
+    async fn content_of(&self, reference: &ImageReference, digest: &Digest) -> Result<Arc<Content>, RegistryError> {
+        if let Some(known) = lock(&self.shared.contents).get(digest) {
+            return Ok(known.clone());
+        }
+        let authfile = self.slot(reference).authfile();
+        let content = Arc::new(self.registry.manifest(reference, digest, authfile.as_deref()).await?.content());
+        lock(&self.shared.contents).insert(digest.clone(), content.clone());
+        self.changed();
+        Ok(content)
+    }
+
+    fn changed(&self) {
+        self.shared.version.fetch_add(1, Ordering::AcqRel);
     }
 
     fn slot(&self, reference: &ImageReference) -> Arc<Slot> {
@@ -345,13 +365,6 @@ impl Slot {
     fn is_known_since(&self, since: Option<Instant>) -> bool {
         lock(&self.known).as_ref().is_some_and(|(at, _)| since.is_none_or(|since| *at >= since))
     }
-}
-
-/// The digests of the manifests that an index lists; none for what is no index.
-fn manifests_in(index: &[u8]) -> BTreeSet<Digest> {
-    let value = serde_json::from_slice::<serde_json::Value>(index).unwrap_or_default();
-    let manifests = value["manifests"].as_array().into_iter().flatten();
-    manifests.filter_map(|manifest| manifest["digest"].as_str()?.parse().ok()).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::context::Host;
@@ -37,6 +38,9 @@ pub struct Snapshot {
     images: u64,
     /// Another for each snapshot.
     pub serial: u64,
+    /// When the engine was asked, to within [`BELIEVED`] while what it says stays the same: lists show it, and should
+    /// not change for its sake alone.
+    pub seen_at: Timestamp,
     at: Instant,
 }
 
@@ -106,7 +110,16 @@ impl Host {
         let references = self.references(&containers).await?;
         let mut last = self.inventory.lock();
         let serial = last.as_ref().map_or(0, |last| last.serial + 1);
-        let snapshot = Arc::new(Snapshot { containers, origins, references, generation, images, serial, at });
+        let now = Timestamp::now();
+        let mut snapshot = Snapshot { containers, origins, references, generation, images, serial, seen_at: now, at };
+        let is_recent = |known: &&Arc<Snapshot>| {
+            let age = now.duration_since(known.seen_at);
+            !age.is_negative() && age < SignedDuration::try_from(BELIEVED).unwrap_or_default()
+        };
+        if let Some(same) = last.as_ref().filter(is_recent).filter(|known| !known.shows_otherwise(&snapshot)) {
+            snapshot.seen_at = same.seen_at;
+        }
+        let snapshot = Arc::new(snapshot);
         *last = Some(snapshot.clone());
         Ok(snapshot)
     }

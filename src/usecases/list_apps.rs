@@ -13,16 +13,17 @@ use super::context::Host;
 use super::freshness::Ask;
 use super::inventory::Snapshot;
 use super::known_projects::{Call, Trust};
-use super::policies::{AppPolicy, Toggles, policy_of};
+use super::policies::AppPolicy;
 use super::resolve::{Reading, check_directory, containers_of, of_directory};
-use crate::adapters::apps_dir::{AppDir, AppDirError, AppsLook, FoundApp};
+use crate::adapters::apps_dir::{AppDir, AppDirError, FoundApp};
 use crate::adapters::compose::Model;
 use crate::adapters::disk::Hangs;
 use crate::adapters::flights::Flights;
 use crate::domain::app::AppState;
+use crate::domain::check::AppStatus;
 use crate::domain::container::{Container, ContainerState};
-use crate::domain::freshness::{Origins, Status};
-use crate::domain::job::Job;
+use crate::domain::freshness::Status;
+use crate::domain::overview::{CurrentJob, Held, LastJob, WayBack};
 use crate::domain::plan::by_service;
 use crate::domain::project::Project;
 use crate::domain::schedule::Schedule;
@@ -52,8 +53,20 @@ pub struct SeenApp {
     pub app: App,
     /// Last known freshness; `None` before the first check.
     pub status: Option<Status>,
+    /// The same of its services, with what an update would bring.
+    pub found: AppStatus,
     /// Which policy holds for it, and who said so.
     pub policy: AppPolicy,
+    /// Why a pass would not apply what is newer.
+    pub held: Option<Held>,
+    /// The next pass that can apply something to it.
+    pub next: Option<Timestamp>,
+    /// What was done to it last.
+    pub last: Option<LastJob>,
+    /// What is being done to it.
+    pub job: Option<CurrentJob>,
+    /// What a rollback would bring back.
+    pub can_roll_back: Option<WayBack>,
 }
 
 impl App {
@@ -69,7 +82,7 @@ pub struct Look {
     pub apps: Vec<SeenApp>,
     /// Another for each look.
     pub serial: u64,
-    pub seen_at: Timestamp,
+    pub made_at: Timestamp,
     /// The engine's containers and images that it shows.
     pub(super) snapshot: Arc<Snapshot>,
     made_from: MadeFrom,
@@ -105,6 +118,11 @@ impl Look {
         self.apps.iter().find(|seen| seen.app.dir.name.as_str() == name)
     }
 
+    /// When the engine last said what is shown, to within a minute.
+    pub fn seen_at(&self) -> Timestamp {
+        self.snapshot.seen_at
+    }
+
     /// What the look depends on besides settings and registries: what is changed outside.
     fn outside(&self) -> (u64, u64) {
         (self.made_from.apps, self.made_from.projects)
@@ -115,13 +133,13 @@ impl Host {
     /// All apps with the engine's containers as they are known. One that is broken stays among them with its error.
     pub async fn apps_among(&self, containers: &[Container]) -> Result<Vec<App>, Error> {
         let found = self.apps.look().await?;
-        let apps = self.apps_trusting(&found, containers, Trust::Recent).await?;
+        let apps = self.apps_trusting(found.apps().cloned().collect(), containers, Trust::Recent).await?;
         Ok(apps.into_iter().map(|(app, _)| app).collect())
     }
 
-    async fn apps_trusting(
+    pub(super) async fn apps_trusting(
         &self,
-        found: &AppsLook,
+        found: Vec<FoundApp>,
         containers: &[Container],
         trust: Trust,
     ) -> Result<Vec<(App, Vec<Call>)>, Error> {
@@ -131,7 +149,7 @@ impl Host {
                 None => self.look_at(found.dir, containers, trust).await,
             }
         };
-        let apps = futures_util::stream::iter(found.apps().cloned()).map(look);
+        let apps = futures_util::stream::iter(found).map(look);
         apps.buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect()
     }
 
@@ -158,21 +176,19 @@ impl Host {
         if let Some(last) = last.as_ref().filter(|last| last.made_from == made_from && last.at.elapsed() < BELIEVED) {
             return Ok(last.clone());
         }
-        let (at, seen_at) = (Instant::now(), Timestamp::now());
-        let (apps, toggles, running) = tokio::try_join!(
-            self.apps_trusting(&found, &snapshot.containers, trust),
-            self.toggles(),
-            self.service.running_jobs()
-        )?;
+        let (at, made_at) = (Instant::now(), Timestamp::now());
+        let dirs = found.apps().cloned().collect();
+        let (apps, around) = tokio::try_join!(self.apps_trusting(dirs, &snapshot.containers, trust), self.around())?;
         let mut seen = Vec::with_capacity(apps.len());
         for ((app, asked), found) in apps.into_iter().zip(found.apps()) {
             if trust == Trust::Known {
                 asked.into_iter().for_each(|call| self.renew_project(&app.dir, &found.files, call));
             }
-            seen.push(self.see(app, &snapshot.origins, &running, &toggles).await);
+            let status = self.status_of(&app, &snapshot.origins, &around.running, Ask::Nobody).await;
+            seen.push(self.seen(app, status, &around));
         }
         let serial = last.map_or(0, |last| last.serial + 1);
-        let look = Arc::new(Look { apps: seen, serial, seen_at, snapshot, made_from, at });
+        let look = Arc::new(Look { apps: seen, serial, made_at, snapshot, made_from, at });
         *self.looks.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(look.clone());
         self.write_projects().await;
         Ok(look)
@@ -229,13 +245,6 @@ impl Host {
             Some(_) => Ok(look),
             None => Err(AppDirError::NoSuchApp(name.to_owned()).into()),
         }
-    }
-
-    async fn see(&self, app: App, origins: &Origins, running: &[Job], toggles: &Toggles) -> SeenApp {
-        let found = self.status_of(&app, origins, running, Ask::Nobody).await;
-        let known = found.checked_at.is_some() || found.status == Status::Skipped;
-        let status = (known && app.model.is_ok() && !app.containers.is_empty()).then_some(found.status);
-        SeenApp { policy: policy_of(&app, toggles), app, status }
     }
 
     /// One app as it is now.

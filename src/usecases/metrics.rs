@@ -151,7 +151,7 @@ impl Host {
                 let status = seen.status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
                 statuses.get_or_create(&[app(), ("status", status)]).set(1);
             }
-            at.set(look.seen_at.as_second());
+            at.set(look.made_at.as_second());
         }
         registry.register("app_state", "1 for the state that an app was in when it was last looked at", states);
         registry.register("app_freshness", "1 for the last known freshness of an app; no registry is asked", statuses);

@@ -3,6 +3,7 @@
 pub mod access;
 mod attempt;
 pub mod auto_update;
+pub mod check_all;
 pub mod check_app;
 pub mod context;
 pub mod events;
@@ -34,6 +35,7 @@ mod evidence;
 mod fetch;
 mod left_out;
 mod old_images;
+mod overview;
 mod platform;
 mod prove;
 mod pull;

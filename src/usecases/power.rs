@@ -52,7 +52,7 @@ async fn power(running: &Running, app: &AppDir, kind: Kind) -> Result<JobResult,
     running.handle.begin_touching()?;
     running.step(Step::Apply).await?;
     let redactor = redactor(app, &model).await?;
-    let mut relay = Relay::new(&host.service.events, &running.handle.id, redactor.clone());
+    let mut relay = Relay::new(running, redactor.clone());
     let lock = running.lock_for_child();
     let done = match kind {
         Kind::Down => compose.down(&call, lock, |line| relay.line(line)).await,

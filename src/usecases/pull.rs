@@ -37,7 +37,7 @@ pub(super) async fn pull(
             (data["current"], data["total"]) = (current.into(), total.into());
             data["percent"] = (current.min(total) * 100 / total).into();
         }
-        running.host.service.events.tell(Some(&running.handle.id), "progress", data);
+        running.tell_progress(data);
     };
     let pulling = async {
         running.host.engine.pull(reference, platform, login, told).await.map_err(|error| match error {

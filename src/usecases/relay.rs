@@ -5,18 +5,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::events::Events;
+use super::jobs::Running;
 use crate::adapters::compose::{Progress, ProgressLine, parse_line};
 use crate::adapters::compose::{Redactor, Subject};
-use crate::domain::job::JobId;
 
 /// The shortest time between two events of one layer: enough for a bar to move smoothly.
 const PACE: Duration = Duration::from_millis(200);
 
 /// One command's progress.
 pub struct Relay<'a> {
-    events: &'a Events,
-    job: &'a JobId,
+    running: &'a Running,
     redactor: Redactor,
     told: HashMap<String, (Instant, String)>,
     /// Containers that the command says it has started, made or made anew.
@@ -27,8 +25,8 @@ pub struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     /// A relay that masks what `redactor` knows.
-    pub fn new(events: &'a Events, job: &'a JobId, redactor: Redactor) -> Self {
-        Self { events, job, redactor, told: HashMap::new(), touched: BTreeSet::new(), failed: None }
+    pub fn new(running: &'a Running, redactor: Redactor) -> Self {
+        Self { running, redactor, told: HashMap::new(), touched: BTreeSet::new(), failed: None }
     }
 
     /// Reads one line of standard error.
@@ -63,7 +61,6 @@ impl<'a> Relay<'a> {
             return;
         }
         self.told.insert(key, (now, status.clone()));
-        let event = if matches!(progress.subject, Subject::Container(_)) { "container" } else { "progress" };
         let mut data = what;
         data["status"] = status.into();
         if let Some(current) = progress.current {
@@ -73,7 +70,11 @@ impl<'a> Relay<'a> {
             data["total"] = total.into();
             data["percent"] = (current.min(total) * 100 / total).into();
         }
-        self.events.tell(Some(self.job), event, data);
+        if matches!(progress.subject, Subject::Container(_)) {
+            let running = self.running;
+            return running.host.service.events.tell(Some(&running.handle.id), "container", data);
+        }
+        self.running.tell_progress(data);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::domain::container::{Container, ContainerState, LocalImage};
 use crate::domain::group::find_container;
 use crate::domain::image::{ImageId, ImageReference};
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
+use crate::domain::label;
 use crate::domain::plan::{Change, SkipReason, Skipped, runs};
 use crate::domain::project::AppSettings;
 use crate::domain::recreate::join_replacement;
@@ -216,8 +217,7 @@ async fn plan(
     let mut inspected = engine.inspect(&container.id).await?;
     let own_platform = &inspected["ImageManifestDescriptor"]["platform"];
     let old_image = engine.inspect_image_for(container.image_id.as_str(), own_platform).await?;
-    let version =
-        |image: &Value| image["Config"]["Labels"]["org.opencontainers.image.version"].as_str().map(str::to_owned);
+    let version = |image: &Value| image["Config"]["Labels"][label::VERSION].as_str().and_then(label::version);
     let mut facts = vec![Fact::Reference(Reference {
         version_from: old_image.as_ref().and_then(version),
         from_digests: Vec::new(),

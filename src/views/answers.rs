@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Problem;
+use crate::domain::check::{AppStatus, CheckReport};
 use crate::domain::freshness::Status;
 use crate::domain::job::{JobId, JobResult};
 
@@ -63,6 +64,28 @@ pub struct Check {
     pub api_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What a check of several apps found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CheckAnswer {
+    pub job: JobId,
+    /// How many apps were asked about.
+    pub asked: usize,
+    /// How many of them have something newer.
+    pub outdated: usize,
+    /// Of how many it could not be found out.
+    pub failed: usize,
+    /// One answer for each, by name.
+    pub apps: Vec<AppStatus>,
+}
+
+impl CheckAnswer {
+    /// The answer to who waited for a check.
+    pub fn of(job: &JobId, report: &CheckReport) -> Self {
+        let CheckReport { asked, outdated, failed, apps } = report.clone();
+        Self { job: job.clone(), asked, outdated, failed, apps }
+    }
 }
 
 /// One app's part of an update of several.

@@ -14,7 +14,7 @@ pub struct StepEvent {
     pub step: Step,
 }
 
-/// `progress`: how far an image is pulled, a layer of it, or another thing of Compose's made.
+/// `progress`: how far an image is pulled, a layer of it, or another thing of Compose's made; of a check an app.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProgressEvent {
     pub job: JobId,
@@ -25,12 +25,14 @@ pub struct ProgressEvent {
     pub service: Option<String>,
     /// The image, where no service is known.
     pub image: Option<String>,
+    /// The app that registries have been asked about; `current` and `total` then count apps.
+    pub app: Option<String>,
     /// A network, a volume, or another thing of the project.
     pub resource: Option<String>,
     pub layer: Option<String>,
-    /// Bytes that are here.
+    /// Bytes that are here, or apps that are done.
     pub current: Option<u64>,
-    /// Bytes that there are.
+    /// Bytes or apps that there are.
     pub total: Option<u64>,
     /// `current` of `total`, from 0 to 100.
     pub percent: Option<u64>,

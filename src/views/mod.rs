@@ -4,9 +4,12 @@ mod answers;
 mod app;
 mod codes;
 mod events;
+mod link;
 mod problem;
 
-pub use answers::{AppOutcome, AuthStatus, Check, Checks, ContainerFreshness, OneOutcome, Readiness, Toggled, Word};
+pub use answers::{
+    AppOutcome, AuthStatus, Check, CheckAnswer, Checks, ContainerFreshness, OneOutcome, Readiness, Toggled, Word,
+};
 pub use app::{AppView, ContainerView, ServiceView};
 pub use events::{AppsChangedEvent, ContainerEvent, HookEvent, ProgressEvent, ResyncEvent, StepEvent, WarningEvent};
 pub use problem::Problem;

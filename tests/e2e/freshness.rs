@@ -13,7 +13,15 @@ both_engines! {
         assert_eq!(status("")["status"], "updated", "an answer is believed for a while");
         let found = status("?force=true");
         assert_eq!((&found["status"], &found["services"][0]["remote_digest"]), (&"outdated".into(), &digest.as_str().into()));
-        assert_eq!(case.get(&format!("/api/apps/{}", case.app)).expect(200)["status"], "outdated");
+        // What it is, and how much of it, is in the registry as well.
+        let available = &found["services"][0]["available"];
+        assert_eq!((&available["version"], &available["digest"]), (&"2".into(), &digest.as_str().into()), "{found}");
+        assert!(available["size"].as_u64().unwrap() > 0 && available["created"].is_string(), "{available}");
+        let app = case.get(&format!("/api/apps/{}", case.app)).expect(200);
+        let service = &app["services"][0];
+        assert_eq!((&app["status"], &service["version"], &service["available"]), (&"outdated".into(), &"1".into(), available));
+        let checked = case.post("/api/check").expect(200);
+        assert_eq!((&checked["asked"], &checked["outdated"], &checked["failed"]), (&1.into(), &1.into(), &0.into()), "{checked}");
         let dry = case.post(&format!("/api/apps/{}/update?dry_run=true", case.app)).expect(200);
         assert_eq!((&dry["outcome"], &dry["services"][0]["to"]), (&"pending".into(), &digest.as_str().into()));
         case.assert_runs("web", "1");
@@ -106,7 +114,7 @@ fn a_registry_with_tls_and_a_password_is_asked_as_docker_would() {
             command.env("SSL_CERT_FILE", authority);
         }
         let found: serde_json::Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
-        let service = &found[0]["services"][0];
+        let service = &found["apps"][0]["services"][0];
         format!("{} {}", service["status"].as_str().unwrap(), service["message"].as_str().unwrap_or_default())
     };
     let table = [

@@ -149,7 +149,7 @@ fn an_app_behind_a_token_server_is_checked_and_updated_with_the_login_that_docke
     };
     let check = |login| {
         let found = run(&["check", "--json"], login);
-        found[0]["services"].as_array().unwrap().iter().map(told).collect::<Vec<_>>()
+        found["apps"][0]["services"].as_array().unwrap().iter().map(told).collect::<Vec<_>>()
     };
     for (login, expected) in
         [(None, "needs a `docker login`"), (Some("me:wrong"), "refused the configured credentials")]

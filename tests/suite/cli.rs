@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::world::{Life, WEB, World, soon};
+use crate::world::{Life, WEB, World, soon, without_times};
 
 /// A command of the program, which ends with the test.
 fn command(world: &World, args: &[&str]) -> Command {
@@ -83,9 +83,14 @@ async fn json_is_what_the_api_answers() {
     let world = World::with_new_web();
 
     let restock = world.restock().await;
-    for (args, path) in [(["--json", "apps"], "/api/apps"), (["--json", "history"], "/api/history")] {
-        assert_eq!(run(&world, &args).await.json(), restock.get(path).await.ok());
-    }
+    assert_eq!(run(&world, &["--json", "history"]).await.json(), restock.get("/api/history").await.ok());
+    let apps = without_times(run(&world, &["--json", "apps"]).await.json());
+    assert_eq!(apps, without_times(restock.get("/api/apps").await.ok()));
+    let checked = run(&world, &["check", "web", "--json"]).await.json();
+    let mut same = restock.post("/api/check").body(r#"{"apps": ["web"]}"#).await.ok();
+    same["job"] = checked["job"].clone();
+    same["apps"][0]["checked_at"] = checked["apps"][0]["checked_at"].clone();
+    assert_eq!(checked, same);
     let updated = run(&world, &["update", "web", "--json"]).await;
     let result = updated.json();
     assert_eq!((updated.code, &result["updated"], updated.err.as_str()), (0, &Value::Bool(true), ""));

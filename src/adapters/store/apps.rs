@@ -161,7 +161,7 @@ impl Store {
     }
 }
 
-fn bad_image_of(row: &Row<'_>) -> Result<BadImage, Reason> {
+pub(super) fn bad_image_of(row: &Row<'_>) -> Result<BadImage, Reason> {
     Ok(BadImage {
         owner: row.get("app")?,
         service: ServiceName::new(row.get::<_, String>("service")?),

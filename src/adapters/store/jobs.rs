@@ -18,8 +18,14 @@ use crate::domain::job::{Job, JobId, Kind, Outcome, State, Step};
 use crate::domain::journal::Journal;
 
 /// Everything of a job but the journal, which is large and seldom wanted.
-const COLUMNS: &str = "id, kind, target_kind, target, state, step, outcome, result, error, by, request_id, started_at,
+pub(super) const COLUMNS: &str =
+    "id, kind, target_kind, target, state, step, outcome, result, error, by, request_id, started_at,
     finished_at, (SELECT blocked FROM attempts WHERE attempts.job = jobs.id) AS blocked";
+
+/// The updates that a rollback takes back: they changed containers and were not taken back.
+pub(super) const CAN_BE_TAKEN_BACK: &str = "target_kind = 'app' AND kind = 'update' AND state = 'finished'
+    AND (journal IS NOT NULL OR EXISTS (SELECT 1 FROM attempts WHERE attempts.job = jobs.id))
+    AND (outcome IN ('updated', 'failed') OR outcome = 'interrupted' AND json_extract(result, '$.updated'))";
 
 /// Which part of the history to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -247,9 +253,7 @@ impl Store {
         let app = app.to_string();
         let query = format!(
             "SELECT {COLUMNS} FROM jobs
-             WHERE target_kind = 'app' AND target = ?1 AND kind = 'update' AND state = 'finished'
-               AND (journal IS NOT NULL OR EXISTS (SELECT 1 FROM attempts WHERE attempts.job = jobs.id))
-               AND (outcome IN ('updated', 'failed') OR outcome = 'interrupted' AND json_extract(result, '$.updated'))
+             WHERE target = ?1 AND {CAN_BE_TAKEN_BACK}
              ORDER BY rowid DESC LIMIT 1"
         );
         let found = self.call(move |connection| one(connection, &query, params![app])).await?;
@@ -272,7 +276,7 @@ fn one(connection: &Connection, query: &str, params: impl rusqlite::Params) -> R
     read.transpose()
 }
 
-fn many(connection: &Connection, query: &str, params: impl rusqlite::Params) -> Result<Vec<Job>, Failure> {
+pub(super) fn many(connection: &Connection, query: &str, params: impl rusqlite::Params) -> Result<Vec<Job>, Failure> {
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query(params)?;
     let mut jobs = Vec::new();

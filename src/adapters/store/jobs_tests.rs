@@ -53,6 +53,7 @@ fn finished(n: u128, app: &str, outcome: Outcome, updated: bool) -> Job {
         duration_ms: 5,
         warnings: vec!["look".into()],
         report: None,
+        check: None,
     };
     Job {
         state: State::Finished,

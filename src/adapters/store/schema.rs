@@ -198,6 +198,17 @@ const STEPS: &[M<'static>] = &[
          DROP TABLE projects_here;",
     ),
     M::up("ALTER TABLE jobs ADD COLUMN request_id TEXT"),
+    M::up(
+        "CREATE TABLE image_details (
+            digest   TEXT NOT NULL,                 -- what the registry has for a reference
+            platform TEXT NOT NULL,
+            version  TEXT,                          -- the image's own words from here on, NULL where it says nothing
+            created  TEXT,
+            size     INTEGER,                       -- compressed bytes of its layers
+            url      TEXT,
+            PRIMARY KEY (digest, platform)
+         ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 /// All migrations, oldest first.

@@ -1,7 +1,7 @@
 //! Images that somebody does not want: schedules leave them alone until the registry has another.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::connection::Store;
 use super::error::{Failure, StoreError};
@@ -41,8 +41,7 @@ impl Store {
             let mut rows = statement.query([app.as_str()])?;
             let mut skips = Vec::new();
             while let Some(row) = rows.next()? {
-                let texts = (row.get(0)?, row.get(1)?, row.get(2)?);
-                skips.push(parse(texts).map_err(|reason| Failure::row(format!("a skip of {app}"), reason))?);
+                skips.push(skip_of(row).map_err(|reason| Failure::row(format!("a skip of {app}"), reason))?);
             }
             Ok(skips)
         })
@@ -61,8 +60,12 @@ impl Store {
     }
 }
 
-fn parse((service, digest, since): (String, String, String)) -> Result<Skip, Reason> {
-    Ok(Skip { service: ServiceName::new(service), digest: digest.parse()?, since: since.parse()? })
+pub(super) fn skip_of(row: &Row<'_>) -> Result<Skip, Reason> {
+    Ok(Skip {
+        service: ServiceName::new(row.get::<_, String>("service")?),
+        digest: row.get::<_, String>("digest")?.parse()?,
+        since: row.get::<_, String>("since")?.parse()?,
+    })
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ export const api = {
   apps: () => call("GET", "/api/apps"),
   app: (name) => call("GET", of(name)),
   status: (name, force) => call("GET", of(name, `/status?force=${Boolean(force)}`)),
+  /** Waits until the registries have been asked about all apps. */
+  checkAll: () => call("POST", "/api/check"),
   policy: (name) => call("GET", of(name, "/auto-update")),
   setPolicy: (name, policy) => call("PUT", of(name, "/auto-update"), { auto_update: policy }),
   skip: (name, service) => call("POST", of(name, "/skip"), { service }),

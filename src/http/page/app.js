@@ -3,7 +3,7 @@ import { api } from "/assets/api.js";
 import { ask, chip, failing, fill, h, icon, problem, say, table } from "/assets/dom.js";
 import { entry } from "/assets/activity.js";
 import * as live from "/assets/live.js";
-import { sentence, short, time } from "/assets/text.js";
+import { megabytes, sentence, short, time } from "/assets/text.js";
 import { change, freshness, held, outcome, setAside, standing, state } from "/assets/words.js";
 
 const POLICIES = [["", "Default (from Compose file)"], ["registry", "When the registry has a newer image"],
@@ -11,8 +11,8 @@ const POLICIES = [["", "Default (from Compose file)"], ["registry", "When the re
 
 /** Who decided about a policy, where that is not the page itself. */
 const SOURCES = { setting: "set here", "x-restock": "from x-restock in the Compose file" };
-/** How many past jobs are looked through for one to roll back, and how many of them are shown. */
-const LOOKED = 50, SHOWN = 10;
+/** How many past jobs are shown. */
+const SHOWN = 10;
 
 export function show(main, name) {
   const place = h("div", null, h("p", { class: "loading" }, `Loading ${name}…`));
@@ -21,7 +21,6 @@ export function show(main, name) {
   fill(main, h("p", null, h("a", { href: "#/" }, "← All apps")), place);
   let app = null;
   let status = null;
-  let past = null;
 
   async function load() {
     try {
@@ -59,7 +58,7 @@ export function show(main, name) {
         h("div", { class: "chips" }, state(app), app.state !== "broken" && freshness(now), version && chip(`Version ${version}`))),
       h("div", { class: "actions" },
         h("button", { type: "button", disabled: busy, onclick: () => look(true) }, "Check"),
-        button("Update", "update", { main: now === "outdated" }), button("Roll back", "rollback", { off: !canGoBack() }),
+        button("Update", "update", { main: now === "outdated" }), button("Roll back", "rollback", { off: !app.can_roll_back }),
         button(runs ? "Stop" : "Start", runs ? "down" : "up"))),
     app.error && h("div", { class: "notice bad" }, h("h3", null, "Something is wrong with this app"), h("p", null, sentence(app.error))));
   }
@@ -70,15 +69,6 @@ export function show(main, name) {
     const versions = new Set(app.services.map((service) => service.version).filter(Boolean));
     const runs = app.services.some((service) => service.containers.length > 0);
     return main?.version ?? (versions.size === 1 ? [...versions][0] : runs ? null : app.manifest?.version);
-  }
-
-  /** Whether the last update brought something that still runs; older updates than those that are known count as one. */
-  function canGoBack() {
-    if (!past) return false;
-    const last = past.find((job) => job.outcome === "updated" && job.result?.services.length > 0);
-    if (!last) return past.length === LOOKED;
-    const images = new Map(app.services.map((service) => [service.service, service.containers.map((container) => container.image_id)]));
-    return last.result.services.some((service) => (images.get(service.service) ?? []).some((image) => ![service.from].flat().includes(image)));
   }
 
   function progress() {
@@ -97,9 +87,9 @@ export function show(main, name) {
         [service.service, source(service.source)],
         h("span", { class: "mono" }, service.image),
         service.version ?? h("span", { class: "mono" }, short(found?.local_digest ?? service.containers[0]?.image_id)),
-        [outdated ? h("span", { class: "mono" }, short(found.remote_digest)) : "–", found && [" ", freshness(standing({ status: found.status, services: [found] }))],
+        [outdated ? available(found) : "–", found && [" ", freshness(standing({ status: found.status, services: [found] }))],
           found?.message && h("div", { class: "lead" }, sentence(found.message)), found?.held_back && h("div", { class: "lead" }, held(found.held_back)),
-          outdated && !setAside(found) && h("div", null, h("button", { type: "button", class: "quiet", onclick: () => skip(service.service) }, "Skip this one"))],
+          outdated && !setAside(found.held_back) && h("div", null, h("button", { type: "button", class: "quiet", onclick: () => skip(service.service) }, "Skip this one"))],
         [`${up} of ${service.containers.length} running`, health && `, ${health}`],
       ];
     });
@@ -143,10 +133,9 @@ export function show(main, name) {
 
   async function history() {
     try {
-      past = await api.historyOf(name, LOOKED);
-      const jobs = past.slice(0, SHOWN);
+      const jobs = await api.historyOf(name, SHOWN);
       head();
-      fill(parts.failure, failure(past.find((job) => job.kind !== "check")));
+      fill(parts.failure, failure(jobs.find((job) => job.kind !== "check")));
       fill(parts.history, h("h2", null, "History"),
         jobs.length ? h("ul", { class: "cards" }, jobs.map((job) => entry(job, false))) : h("p", { class: "lead" }, "Nothing yet."));
       fill(parts.logs, h("h2", null, "Logs"), h("button", { type: "button", onclick: logs }, "Show the last lines"));
@@ -202,6 +191,13 @@ export function show(main, name) {
     live.onOutside(again),
   ];
   return () => gone.forEach((stop) => stop());
+}
+
+/** What an update would bring, how much of it and how old. */
+function available(found) {
+  const about = [found.available?.size && megabytes(found.available.size), found.available?.created && `made ${time(found.available.created)}`].filter(Boolean);
+  const named = found.available?.version ?? h("span", { class: "mono" }, short(found.remote_digest));
+  return [named, about.length > 0 && h("div", { class: "lead" }, about.join(", "))];
 }
 
 /** A link to where the image's source is; other schemes than the web's are no links. */

@@ -3,10 +3,7 @@ import { api } from "/assets/api.js";
 import { ask, chip, fill, h, icon, problem, say } from "/assets/dom.js";
 import * as live from "/assets/live.js";
 import { sentence } from "/assets/text.js";
-import { freshness, standing, state } from "/assets/words.js";
-
-/** How many registries are asked at once by "Check all"; the service shares answers between apps. */
-const AT_ONCE = 4;
+import { freshness, held, setAside, standing, state, versions } from "/assets/words.js";
 
 const title = (app) => app.manifest?.display_name ?? app.name;
 
@@ -21,8 +18,6 @@ export function show(main) {
     h("div", { class: "bar" }, search), place);
 
   const rows = new Map();
-  /** Apps of which the last check found that everything newer is held back. */
-  const held = new Set();
   let apps = [];
   let again = null;
 
@@ -61,16 +56,20 @@ export function show(main) {
       rows.set(app.name, row);
     }
     row.app = app;
-    if (app.status === "outdated" && held.has(app.name)) app.status = "held";
+    if (app.status === "outdated" && setAside(app.held)) app.status = "held";
     const named = title(app);
     const about = (app.error && sentence(app.error)) ?? app.manifest?.description ?? app.services.map((service) => service.image).join(", ");
     const job = live.running("app", app.name);
     const busy = Boolean(job);
     fill(row.item, h("article", { class: "card row pictured" }, icon(app, named),
-      h("div", null, h("h2", null, h("a", { href: `#/app/${encodeURIComponent(app.name)}` }, named)),
+      h("div", null, h("h2", null, h("a", { href: `#/app/${encodeURIComponent(app.name)}` }, named),
+          app.url && app.state === "running" && [" ", h("a", { class: "quiet", href: app.url, target: "_blank", rel: "noreferrer noopener" }, "Open")]),
         h("p", { class: "about", title: about }, about),
         h("div", { class: "chips" }, state(app), app.state !== "broken" && freshness(app.status),
-          app.auto_update && app.auto_update !== "disabled" && chip(`Automatic updates (${app.auto_update})`))),
+          app.auto_update && app.auto_update !== "disabled" && chip(`Automatic updates (${app.auto_update})`)),
+        app.services.some((service) => service.available) && h("p", { class: "lead" }, versions(app.services)),
+        app.held && h("p", { class: "lead" }, held(app.held)),
+        ["rolled_back", "failed"].includes(app.last?.outcome) && app.last.kind === "update" && h("p", { class: "lead" }, sentence(app.last.reason)))),
       h("div", { class: "actions" },
         h("button", { type: "button", disabled: busy || app.state === "broken", "aria-label": `Check ${named}`, onclick: (event) => checkOne(app, event.currentTarget) }, "Check"),
         h("button", { type: "button", class: app.status === "outdated" ? "main" : "", disabled: busy || app.state === "broken", "aria-label": `Update ${named}`, onclick: () => start(app) }, "Update")),
@@ -113,25 +112,26 @@ export function show(main) {
     if (button) button.disabled = true;
     try {
       app.status = standing(await api.status(app.name, true));
-      if (app.status === "held") held.add(app.name); else held.delete(app.name);
+      draw(app);
+      count();
+      await load();
     } catch (error) {
       app.status = "error";
-      if (button) say(`${title(app)}: ${error.message}`);
+      say(`${title(app)}: ${error.message}`);
+      draw(app);
+      count();
     }
-    draw(app);
-    count();
-    return app.status;
   }
 
   async function check() {
     checkAll.disabled = true;
-    const waiting = apps.filter((app) => app.state !== "broken");
-    const found = [];
-    const work = async () => { while (waiting.length) found.push(await checkOne(waiting.shift())); };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
-    const number = (status) => found.filter((one) => one === status).length;
-    const parts = [number("outdated") && `${number("outdated")} with updates`, number("error") && `${number("error")} could not be checked`].filter(Boolean);
-    say(parts.length ? `${parts.join(", ")}.` : "Everything is up to date.");
+    try {
+      const found = await api.checkAll();
+      const parts = [found.outdated && `${found.outdated} with updates`, found.failed && `${found.failed} could not be checked`].filter(Boolean);
+      say(parts.length ? `${parts.join(", ")}.` : "Everything is up to date.");
+    } catch (error) {
+      say(error.message);
+    }
     await load();
   }
 

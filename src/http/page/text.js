@@ -12,6 +12,9 @@ export const time = (at) => new Date(at).toLocaleString(undefined, { year: "nume
 export const sentence = (text) => String(text ?? "").replaceAll("`", "").replace(/^\p{Ll}/u, (letter) => letter.toUpperCase())
   .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, time);
 
+/** Compressed bytes, as registries have them. */
+export const megabytes = (bytes) => (bytes < 1e6 ? "less than 1 MB" : `${Math.round(bytes / 1e6)} MB`);
+
 /** How long ago, for a glance; the exact time is in the title. */
 export function ago(at) {
   const seconds = (Date.now() - new Date(at)) / 1000;

@@ -14,7 +14,7 @@ const OUTCOMES = {
   updated: ["Updated", "good"], unchanged: ["Nothing new", ""], pulled: ["Pulled", ""], pending: ["Would update", "warn"],
   rolled_back: ["Rolled back", "warn"], failed: ["Failed", "bad"], cancelled: ["Cancelled", ""], interrupted: ["Interrupted", "warn"], done: ["Done", "good"],
 };
-const KINDS = { update: "Update", rollback: "Roll back", up: "Start", down: "Stop", check: "Preview", auto_update: "Automatic update", container_update: "Container update", image_change: "Image changed through Docker's routes" };
+const KINDS = { update: "Update", rollback: "Roll back", up: "Start", down: "Stop", check: "Check", auto_update: "Automatic update", container_update: "Container update", image_change: "Image changed through Docker's routes" };
 const STEPS = {
   resolve: "Reading the Compose file", snapshot: "Looking at the containers", pull: "Pulling images", plan: "Comparing",
   hooks_before: "Running the owner's commands", hooks_after: "Running the owner's commands",
@@ -44,12 +44,21 @@ export function held(hold) {
 }
 
 /** Images that nobody should be asked to apply: they failed here, or somebody skipped them or went back from them. */
-export const setAside = (service) => ["failed", "setup", "rolled_back", "skipped"].includes(service.held_back?.reason);
+export const setAside = (held) => ["failed", "setup", "rolled_back", "skipped"].includes(held?.reason);
 
 /** How an app stands with its updates: `held` where everything newer is set aside. */
 export function standing(status) {
   const outdated = (status?.services ?? []).filter((service) => service.status === "outdated");
-  return outdated.length > 0 && outdated.every(setAside) ? "held" : status?.status;
+  return outdated.length > 0 && outdated.every((service) => setAside(service.held_back)) ? "held" : status?.status;
+}
+
+/** What is there to be had: a version, else the beginning of a digest. */
+export const newer = (available) => available.version ?? short(available.digest);
+
+/** From what to what an update of these services would go, each pair once. */
+export function versions(services) {
+  const steps = services.filter((service) => service.available).map((service) => `${service.version ? `${service.version} ` : ""}→ ${newer(service.available)}`);
+  return [...new Set(steps)].join(", ");
 }
 
 /** `1.2 → 1.3` where images have version labels, else short IDs. */

@@ -132,8 +132,7 @@ async fn compose(work: &mut Work<'_>, side: Side) -> Result<(), Failure> {
     let changed = attempt.references().map(|reference| reference.change.service.clone()).collect();
     let before = project.before.keys().cloned().collect();
     let chosen = selections(&scene.model.project, project.selected.as_ref(), &project.running(), &before, &changed);
-    let job = &running.handle.id;
-    let mut relay = Relay::new(&running.host.service.events, job, scene.redactor.clone());
+    let mut relay = Relay::new(running, scene.redactor.clone());
     tracing::debug!(?side, "compose follows the references");
     if let Some(selection) = chosen.up {
         let up = scene.compose.up(&scene.call, &selection, running.lock_for_child(), |line| relay.line(line));

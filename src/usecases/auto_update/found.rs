@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::usecases::check_app::pending_change;
 use crate::usecases::context::Host;
 use crate::usecases::freshness::Ask;
+use crate::usecases::policies::policy_of;
 
 impl Host {
     /// Announces what waits, each image once. What a pass applies is told when it is done.
@@ -19,7 +20,7 @@ impl Host {
         if self.service.notifying.who_wants(Event::Found).is_empty() {
             return Ok(());
         }
-        let running = self.service.running_jobs().await?;
+        let (running, toggles) = (self.service.running_jobs().await?, self.toggles().await?);
         for (name, app) in &marks.apps {
             let applied = |service: &_| {
                 let mut marked = marks.marked.iter().zip(verdicts);
@@ -28,7 +29,8 @@ impl Host {
                 })
             };
             let mut status = self.status_of(app, &marks.snapshot.origins, &running, Ask::IfStale).await;
-            self.tell_holds(app, &mut status).await?;
+            let remembered = self.service.remembered().await?;
+            self.tell_holds(app, &policy_of(app, &toggles), &remembered, &mut status);
             let containers = by_service(&app.containers);
             let waiting: Vec<ServiceChange> = status
                 .services

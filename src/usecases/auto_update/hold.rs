@@ -9,8 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::mark::{Marked, Marks};
-use crate::adapters::store::{BadImage, Skip, container_owner};
+use crate::adapters::store::{BadImage, Remembered, Skip, container_owner};
 use crate::domain::app::{AppName, ServiceName};
+use crate::domain::check::{AppStatus, ServiceStatus};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::hold::{BadCause, Candidate, HeldBack, HoldReason};
@@ -18,11 +19,10 @@ use crate::domain::host::{AppId, Subject};
 use crate::domain::image::{Digest, ImageReference};
 use crate::domain::time::millis;
 use crate::error::{Code, Error};
-use crate::usecases::check_app::{AppStatus, ServiceStatus};
 use crate::usecases::context::Host;
 use crate::usecases::freshness::Ask;
 use crate::usecases::list_apps::App;
-use crate::usecases::policies::policy_of;
+use crate::usecases::policies::AppPolicy;
 
 /// The images of an app that are skipped.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -80,13 +80,8 @@ impl Host {
 
     /// What is remembered of an app's images.
     async fn memory(&self, app: &App) -> Result<Memory, Error> {
-        let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
-        Ok(Memory {
-            bad: self.service.store.bad_images(&app.dir.id().to_string()).await?,
-            config: app.model.as_ref().ok().map(|model| model.fingerprint.clone()),
-            skips: self.service.store.skips(&app.dir.id()).await?,
-            min_age: settings.and_then(|settings| settings.min_age),
-        })
+        let bad = self.service.store.bad_images(&app.dir.id().to_string()).await?;
+        Ok(Memory::with(app, bad, self.service.store.skips(&app.dir.id()).await?))
     }
 
     /// Why a service's newer image is not applied by itself; `None` when nothing is against it.
@@ -97,12 +92,8 @@ impl Host {
         reference: &ImageReference,
         digest: &Digest,
     ) -> Result<Option<HeldBack>, Error> {
-        let candidate = Candidate {
-            bad: memory.bad(service, digest.as_str()),
-            skipped: memory.skipped(service, digest),
-            first_seen: self.service.store.first_seen(&reference.canonical(), digest).await?,
-            min_age: memory.min_age,
-        };
+        let first_seen = self.service.store.first_seen(&reference.canonical(), digest).await?;
+        let candidate = memory.candidate(service, digest, first_seen);
         Ok(self.service.limits.held_back(&candidate, self.service.clock.now()))
     }
 
@@ -131,18 +122,28 @@ impl Host {
     }
 
     /// Adds to each service that has a newer image what holds that back. A window holds only what a policy would apply.
-    pub(in crate::usecases) async fn tell_holds(&self, app: &App, status: &mut AppStatus) -> Result<(), Error> {
-        let memory = self.memory(app).await?;
-        let policies = policy_of(app, &self.toggles().await?).services;
-        let is_marked = |name: &ServiceName| policies.iter().any(|policy| policy.service == *name && policy.marks());
-        for service in status.services.iter_mut().filter(|service| service.finding.status == Status::Outdated) {
-            if let (Some(digest), Ok(reference)) = (&service.finding.remote_digest, service.image.parse()) {
-                let held = self.held_back(&memory, &service.service, &reference, digest).await?;
-                service.held_back =
-                    held.filter(|held| held.reason != HoldReason::Window || is_marked(&service.service));
-            }
+    pub(in crate::usecases) fn tell_holds(
+        &self,
+        app: &App,
+        policy: &AppPolicy,
+        remembered: &Remembered,
+        status: &mut AppStatus,
+    ) {
+        let outdated = |service: &&mut ServiceStatus| service.finding.status == Status::Outdated;
+        let mut services = status.services.iter_mut().filter(outdated).peekable();
+        if services.peek().is_none() {
+            return;
         }
-        Ok(())
+        let memory = Memory::of(app, remembered);
+        let marks = |name: &ServiceName| policy.services.iter().any(|policy| policy.service == *name && policy.marks());
+        for service in services {
+            let Some(digest) = &service.finding.remote_digest else { continue };
+            let Ok(reference) = service.image.parse::<ImageReference>() else { continue };
+            let first_seen = remembered.first_seen(&reference.canonical(), digest);
+            let candidate = memory.candidate(&service.service, digest, first_seen);
+            let held = self.service.limits.held_back(&candidate, self.service.clock.now());
+            service.held_back = held.filter(|held| held.reason != HoldReason::Window || marks(&service.service));
+        }
     }
 
     /// The images of an app that are skipped.
@@ -176,6 +177,7 @@ impl Host {
         for (service, digest) in newer {
             self.service.store.skip(&id, &Skip { service, digest, since: Timestamp::now() }).await?;
         }
+        self.changed();
         self.skipping(name).await
     }
 
@@ -186,6 +188,7 @@ impl Host {
         for skip in skips.iter().filter(|skip| service.is_none_or(|name| skip.service.as_str() == name)) {
             self.service.store.forget_skip(&app.id(), &skip.service).await?;
         }
+        self.changed();
         self.skipping(name).await
     }
 }
@@ -201,6 +204,33 @@ fn known_service(services: &[ServiceStatus], service: &str, app: &AppName) -> Re
 }
 
 impl Memory {
+    /// The same from what has been read of all apps.
+    fn of(app: &App, remembered: &Remembered) -> Self {
+        let name = app.dir.id().to_string();
+        let bad = remembered.bad.get(&name).cloned().unwrap_or_default();
+        Self::with(app, bad, remembered.skips.get(&name).cloned().unwrap_or_default())
+    }
+
+    fn with(app: &App, bad: Vec<BadImage>, skips: Vec<Skip>) -> Self {
+        let settings = app.model.as_ref().ok().and_then(|model| model.project.settings.as_ref().ok());
+        Self {
+            bad,
+            config: app.model.as_ref().ok().map(|model| model.fingerprint.clone()),
+            skips,
+            min_age: settings.and_then(|settings| settings.min_age),
+        }
+    }
+
+    /// What is known of an image that the registry has.
+    fn candidate(&self, service: &ServiceName, digest: &Digest, first_seen: Option<Timestamp>) -> Candidate {
+        Candidate {
+            bad: self.bad(service, digest.as_str()),
+            skipped: self.skipped(service, digest),
+            first_seen,
+            min_age: self.min_age,
+        }
+    }
+
     /// Why and since when an image is known to be bad; `digest` is one of its digests or its ID.
     fn bad(&self, service: &ServiceName, digest: &str) -> Option<(BadCause, Timestamp)> {
         let same = |bad: &&BadImage| {

@@ -18,7 +18,7 @@ use crate::domain::report::{PassReport, Report, Updated};
 use crate::error::Error;
 use crate::usecases::context::Host;
 use crate::usecases::freshness::{Ask, asked_of};
-use crate::usecases::jobs::{Running, Ticket};
+use crate::usecases::jobs::{Running, Ticket, Wish};
 use crate::usecases::list_apps::App;
 
 /// What a pass works on.
@@ -69,7 +69,7 @@ impl Host {
         loop {
             let ticket = self.start_any_pass(options.clone(), Arc::default()).await?;
             if let Ticket::Own(handle) = &ticket
-                && handle.pass.as_ref() == Some(&options)
+                && handle.wish == Some(Wish::Pass(options.clone()))
             {
                 return Ok(ticket);
             }
@@ -88,7 +88,7 @@ impl Host {
         options: PassOptions,
         began: Arc<AtomicBool>,
     ) -> Result<Ticket, Error> {
-        let asked = Some(options.clone());
+        let asked = Some(Wish::Pass(options.clone()));
         self.start_job_with(Kind::AutoUpdate, self.target(Subject::All), asked, move |running| async move {
             began.store(true, Ordering::Release);
             pass(&running, &options).await

@@ -70,10 +70,7 @@ impl Service {
     /// What runs by itself: in this process where it serves, else as the service last wrote it down.
     pub async fn schedule(&self) -> Result<ScheduleView, Error> {
         let now = self.clock.now();
-        let planned = match self.planned.rows() {
-            Some(planned) => planned,
-            None => self.store.schedules().await?,
-        };
+        let planned = self.schedule_rows().await?;
         let (own, apps): (Vec<_>, Vec<_>) = planned.into_iter().partition(|row| row.app.is_none());
         let own = own.into_iter().next();
         let window = self.limits.window.as_ref();
@@ -94,8 +91,16 @@ impl Service {
         })
     }
 
+    /// What is planned: in this process where it serves, else as the service last wrote it down.
+    pub(in crate::usecases) async fn schedule_rows(&self) -> Result<Vec<ScheduleRow>, Error> {
+        match self.planned.rows() {
+            Some(planned) => Ok(planned),
+            None => Ok(self.store.schedules().await?),
+        }
+    }
+
     /// When a pass at `next` can apply what it finds.
-    fn applies(&self, next: Timestamp) -> Timestamp {
+    pub(in crate::usecases) fn applies(&self, next: Timestamp) -> Timestamp {
         let closed = self.limits.window.as_ref().filter(|window| !window.is_open(next, &self.limits.zone));
         closed.and_then(|window| window.next_opening(next, &self.limits.zone)).unwrap_or(next)
     }

@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::lock_of;
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, Kind, State};
+use crate::domain::progress::Progress;
 use crate::error::{Code, Error};
 use crate::usecases::auto_update::PassOptions;
+use crate::usecases::check_all::Checked;
 
 /// A job of this process, from its start to its end.
 pub struct Handle {
@@ -19,8 +21,17 @@ pub struct Handle {
     pub(super) state: watch::Sender<Job>,
     pub(super) cancel: CancellationToken,
     pub(super) phase: Mutex<Phase>,
-    /// What a pass was asked to do; none for other jobs, and for one that only settles what was interrupted.
-    pub(in crate::usecases) pass: Option<PassOptions>,
+    pub(super) progress: Mutex<Progress>,
+    /// What the job was asked to do, where jobs of its kind differ in that; none for one that only settles what was
+    /// interrupted.
+    pub(in crate::usecases) wish: Option<Wish>,
+}
+
+/// What a caller asks of a job whose target does not say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    Pass(PassOptions),
+    Check(Checked),
 }
 
 /// Whether a job can still be cancelled.
@@ -52,6 +63,12 @@ impl Handle {
     /// The job as it is now.
     pub fn job(&self) -> Job {
         self.state.borrow().clone()
+    }
+
+    /// How much is done, from 0 to 100.
+    pub fn percent(&self) -> u8 {
+        let step = self.state.borrow().step;
+        lock_of(&self.progress).percent(step)
     }
 
     /// Fires when somebody wants the job not to go on; from [`Handle::begin_touching`] on it is ignored.

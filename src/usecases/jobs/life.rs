@@ -8,14 +8,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::handle::{Handle, Phase};
+use super::handle::{Handle, Phase, Wish};
 use super::lock_of;
 use super::running::Running;
 use crate::adapters::lock::JobLock;
 use crate::adapters::task;
 use crate::domain::job::{Job, JobResult, Outcome, State};
 use crate::error::{Code, Error};
-use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Host;
 
 impl Host {
@@ -24,7 +23,7 @@ impl Host {
         job: Job,
         lock: JobLock,
         phase: Phase,
-        pass: Option<PassOptions>,
+        wish: Option<Wish>,
         work: W,
     ) -> Arc<Handle>
     where
@@ -39,7 +38,8 @@ impl Host {
             state: watch::channel(job.clone()).0,
             cancel: CancellationToken::new(),
             phase: Mutex::new(phase),
-            pass,
+            progress: Mutex::default(),
+            wish,
         });
         lock_of(&self.service.jobs.running).insert(job.id.clone(), handle.clone());
         self.changed();

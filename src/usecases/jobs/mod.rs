@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 pub(super) use handle::cancelled;
-pub use handle::{Handle, Ticket};
+pub use handle::{Handle, Ticket, Wish};
 pub use running::Running;
 pub use wait::no_such_job;
 

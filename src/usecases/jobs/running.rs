@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::handle::{Handle, cancelled};
+use super::lock_of;
 use crate::adapters::lock::{ImageLocks, JobLock};
 use crate::domain::job::Step;
 use crate::error::Error;
@@ -32,7 +35,25 @@ impl Running {
     pub fn tell_step(&self, step: Step) {
         tracing::info!(step = ?step, "job step");
         self.handle.state.send_modify(|job| job.step = Some(step));
+        self.host.changed();
         self.host.service.events.tell(Some(&self.handle.id), "step", serde_json::json!({ "step": step }));
+    }
+
+    /// Publishes how far a part of the work is, and counts it where it is a layer with a size.
+    pub fn tell_progress(&self, data: Value) {
+        let bytes = data["current"].as_u64().unwrap_or_default();
+        if let (Some(layer), Some(total)) = (data["layer"].as_str(), data["total"].as_u64()) {
+            lock_of(&self.handle.progress).layer(layer, bytes, total);
+        }
+        self.host.service.events.tell(Some(&self.handle.id), "progress", data);
+    }
+
+    /// Publishes that one more app has been asked about, and counts it.
+    pub fn tell_count(&self, app: &str, done: u64, all: u64) {
+        lock_of(&self.handle.progress).count(done, all);
+        let percent = done.min(all) * 100 / all.max(1);
+        let data = json!({"status": "asked", "app": app, "current": done, "total": all, "percent": percent});
+        self.host.service.events.tell(Some(&self.handle.id), "progress", data);
     }
 
     /// The app's lock as the standard input of a child, which holds it on if this process is killed.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::handle::{Handle, Phase, Ticket};
+use super::handle::{Handle, Phase, Ticket, Wish};
 use super::running::Running;
 use super::{POLL, lock_of};
 use crate::adapters::lock::JobLock;
@@ -14,7 +14,6 @@ use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, JobResult, Kind, State};
 use crate::error::{Code, Error};
 use crate::usecases::attempt;
-use crate::usecases::auto_update::PassOptions;
 use crate::usecases::context::Host;
 
 /// How long a process may take between taking an app's lock and writing down its job.
@@ -33,12 +32,12 @@ impl Host {
         self.start_job_with(kind, target, None, work).await
     }
 
-    /// The same for a pass, whose job can say what it was asked to do.
+    /// The same for a job that can say what it was asked to do.
     pub async fn start_job_with<W, F>(
         self: &Arc<Self>,
         kind: Kind,
         target: Target,
-        pass: Option<PassOptions>,
+        wish: Option<Wish>,
         work: W,
     ) -> Result<Ticket, Error>
     where
@@ -86,7 +85,7 @@ impl Host {
             finished_at: None,
         };
         self.service.store.insert(&job).await?;
-        Ok(Ticket::Own(self.spawn_job(job, lock, Phase::Untouched, pass, work)))
+        Ok(Ticket::Own(self.spawn_job(job, lock, Phase::Untouched, wish, work)))
     }
 
     /// Settles a job whose process died, or writes down the end of one that had ended without that.

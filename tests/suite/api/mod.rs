@@ -3,11 +3,13 @@
 mod access;
 mod apps;
 mod authfiles;
+mod checks;
 mod document;
 mod guard;
 mod list;
 mod logs;
 mod names;
+mod overview;
 mod passes;
 mod policies;
 mod refusals;

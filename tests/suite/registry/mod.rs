@@ -3,6 +3,7 @@
 mod asking;
 mod credentials;
 pub mod fake;
+pub mod image;
 mod limits;
 mod mirrors;
 mod privacy;

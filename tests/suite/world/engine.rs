@@ -359,7 +359,7 @@ fn do_it(inner: &mut Inner, method: &Method, uri: &Uri, body: &Bytes) -> Respons
     let Inner { things, version, events, .. } = &mut *inner;
     match (method.as_str(), kind, name, verb) {
         ("GET", "version", ..) => {
-            let mut said = json!({"Version": "28.5.2", "ApiVersion": "1.51"});
+            let mut said = json!({"Version": "28.5.2", "ApiVersion": "1.51", "Os": "linux", "Arch": "amd64"});
             let more = version.as_object().cloned().unwrap_or_default();
             said.as_object_mut().unwrap().extend(more);
             axum::Json(said).into_response()

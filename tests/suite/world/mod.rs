@@ -132,6 +132,14 @@ pub async fn until_asked(what: &str, mut look: impl AsyncFnMut() -> bool) {
     .await;
 }
 
+/// A list of apps without the time at which each was seen.
+pub fn without_times(mut apps: serde_json::Value) -> serde_json::Value {
+    for app in apps.as_array_mut().unwrap() {
+        app.as_object_mut().unwrap().remove("seen_at");
+    }
+    apps
+}
+
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -34,6 +34,7 @@ pub struct Options {
     /// How long protecting names stay; `None` means as long as by default.
     pub keep: Option<Duration>,
     pub concurrency: usize,
+    pub version_lookup: bool,
     pub allowed_hosts: Vec<String>,
     /// The lines of a file of keys; none leave everything open.
     pub keys: &'static str,
@@ -58,6 +59,7 @@ impl Default for Options {
             health_timeout: Duration::from_millis(500),
             keep: None,
             concurrency: 4,
+            version_lookup: true,
             allowed_hosts: Vec::new(),
             keys: "",
             login: None,
@@ -105,7 +107,10 @@ impl Service {
             },
             clock: options.clock,
             locks: Locks::new(&settings.data),
-            freshness: Freshness::new(registry, store.clone()).await.unwrap(),
+            freshness: Freshness::new(registry, store.clone())
+                .await
+                .unwrap()
+                .with_version_lookup(options.version_lookup),
             notifying: Notifying::new(
                 Notifier::new(settings.notify.clone(), settings.child_environment().clone()),
                 Pace { first: Duration::from_millis(20), ..Pace::default() },
