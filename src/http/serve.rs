@@ -12,12 +12,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
 
 use super::connections::{Answering, Connections, Place};
 use super::router::{Http, router};
@@ -92,7 +92,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (routes, stopping) = (self.routes.clone(), self.stopping.clone());
+        let (routes, stopping) = (TowerToHyperService::new(self.routes.clone()), self.stopping.clone());
         let carried = async move {
             let service = service_fn(|request: hyper::Request<Incoming>| {
                 let answering = place.answering();
@@ -100,7 +100,7 @@ impl Server {
                 if let Some(peer) = peer {
                     request.extensions_mut().insert(ConnectInfo(peer));
                 }
-                let answer = routes.clone().call(request);
+                let answer = routes.call(request);
                 async move { answer.await.map(|response| response.map(|body| Answer { body, _answering: answering })) }
             });
             let mut connection = http1::Builder::new();
