@@ -68,8 +68,8 @@ fn wind_up(restock: &Restock, voice: &Voice) {
     }
 }
 
-/// Runs a job to its end, whoever works on it; see [`Restock::run_to_end`]. For a job of another process nobody has to
-/// wait who wants to end.
+/// Runs a job to its end, whoever works on it; see [`Service::run_to_end`](crate::usecases::Service::run_to_end). A caller that wants to end need not
+/// wait for a job of another process.
 pub async fn to_end<S, F>(restock: &Arc<Restock>, name: &str, voice: &Voice, start: S) -> Result<Job, Error>
 where
     S: Fn() -> F,

@@ -25,7 +25,7 @@ pub enum Scope {
     Repository(ImageReference),
     /// Every name of the image that this name or ID means.
     Removal(String),
-    /// Those that an archive brings; the engine names them as it goes. See [`ImageWatch::lock_used`].
+    /// Those that an archive brings; the engine names them as it goes. See [`Host::lock_used`].
     Archive,
     /// Any that no container uses; only images without names where not `named`.
     Prune { named: bool },

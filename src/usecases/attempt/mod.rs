@@ -1,6 +1,6 @@
 //! The one life that every change goes through: app update, rollback, container update, unit update, and what a crash left.
 //!
-//! A use case pulls and plans, builds the list of facts, and calls [`run`]. From there on the world decides: facts are
+//! A use case pulls and plans, builds the list of facts, and calls [`run()`]. From there on the world decides: facts are
 //! observed, [`crate::domain::attempt::next`] chooses one action towards the goal side, it is done, and so on until the
 //! side can be proved. Recording comes first everywhere: the stage before what it allows, an action before it is done.
 //!
