@@ -18,5 +18,5 @@ mod sources;
 pub use environment::Environment;
 pub use options::{CommonOptions, ServeOptions};
 pub use secret::Secret;
-pub use serve::{DockerApi, Listen, Login, ServeSettings};
+pub use serve::{DockerApi, Listen, ServeSettings};
 pub use settings::{LogFormat, Settings};

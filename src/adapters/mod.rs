@@ -2,16 +2,16 @@
 
 pub mod apps_dir;
 pub mod clock;
-pub mod command;
+pub(crate) mod command;
 pub mod compose;
-pub mod disk;
+pub(crate) mod disk;
 pub mod engine;
 pub mod files;
-pub mod flights;
+pub(crate) mod flights;
 pub mod lock;
 pub mod notifier;
-pub mod own_container;
+pub(crate) mod own_container;
 pub mod registry;
 pub mod store;
 pub mod systemd;
-pub mod task;
+pub(crate) mod task;

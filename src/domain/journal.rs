@@ -111,13 +111,6 @@ pub enum StandaloneJournal {
     Unit(Box<UnitJournal>),
 }
 
-impl Journal {
-    /// The services that were up and stay up; all others are left as they were found.
-    pub fn running(&self) -> BTreeSet<&ServiceName> {
-        self.before.iter().filter(|(_, before)| before.running).map(|(name, _)| name).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::container::{ContainerState, Health, LocalImage, Vitals};
+use super::container::{ContainerState, Health, Vitals};
 use super::image::{Digest, ImageId};
 
 /// So many restarts are a loop, also when a look finds the container running.
@@ -41,11 +41,6 @@ pub enum Verdict {
 }
 
 impl ExpectedImage {
-    /// The image as the store has it, known by its ID only.
-    pub fn of(image: &LocalImage) -> Self {
-        Self { id: image.id.clone(), manifest: None }
-    }
-
     /// Whether a container runs it.
     pub fn is_run_by(&self, vitals: &Vitals) -> bool {
         vitals.image_id == self.id || (self.manifest.is_some() && vitals.manifest == self.manifest)

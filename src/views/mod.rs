@@ -10,6 +10,6 @@ mod problem;
 pub use answers::{
     AppOutcome, AuthStatus, Check, CheckAnswer, Checks, ContainerFreshness, OneOutcome, Readiness, Toggled, Word,
 };
-pub use app::{AppView, ContainerView, ServiceView};
+pub use app::AppView;
 pub use events::{AppsChangedEvent, ContainerEvent, HookEvent, ProgressEvent, ResyncEvent, StepEvent, WarningEvent};
 pub use problem::Problem;

@@ -10,7 +10,7 @@ mod progress;
 mod verbs;
 
 pub use failure::{PullProblem, Redactor, pull_problem, readable};
-pub use locate::{LocateError, Locator, Program, Version};
-pub use model::{Model, ModelError};
+pub use locate::{LocateError, Locator};
+pub use model::Model;
 pub use progress::{Progress, ProgressLine, Subject, parse_line};
 pub use verbs::{Compose, ConfigError, ProjectCall};

@@ -38,10 +38,10 @@ mod pull;
 mod wire;
 
 pub use autopsy::Autopsy;
-pub use client::{Engine, EngineInfo, RegistrySettings};
+pub use client::{Engine, RegistrySettings};
 pub use connection::Carried;
 pub use error::EngineError;
 pub use events::News;
-pub use host::{DockerHost, DockerHostError};
+pub use host::DockerHost;
 pub use pass::Passed;
 pub use pull::PullEvent;

@@ -138,27 +138,6 @@ impl Store {
         })
         .await
     }
-
-    /// Forgets what a job has remembered: it ended on the image after all.
-    pub async fn forget_bad_of(&self, job: &JobId) -> Result<(), StoreError> {
-        let job = job.clone();
-        self.call(move |connection| {
-            connection.execute("DELETE FROM bad_images WHERE job = ?1", [job.as_str()])?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Forgets every bad image of one service, as when a newer one works.
-    pub async fn forget_bad(&self, owner: &str, service: &ServiceName) -> Result<(), StoreError> {
-        let (owner, service) = (owner.to_owned(), service.clone());
-        self.call(move |connection| {
-            let delete = "DELETE FROM bad_images WHERE app = ?1 AND service = ?2";
-            connection.execute(delete, [owner.as_str(), service.as_str()])?;
-            Ok(())
-        })
-        .await
-    }
 }
 
 pub(super) fn bad_image_of(row: &Row<'_>) -> Result<BadImage, Reason> {
@@ -211,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bad_images_are_remembered_once_and_forgotten_by_service() {
+    async fn bad_images_are_remembered_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         for image in [bad("web", "1"), bad("web", "2"), bad("db", "1")] {
@@ -220,7 +199,5 @@ mod tests {
         }
         assert_eq!(store.bad_images("a").await.unwrap(), [bad("db", "1"), bad("web", "1"), bad("web", "2")]);
         assert_eq!(store.bad_images("b").await.unwrap(), []);
-        store.forget_bad("a", &ServiceName::new("web")).await.unwrap();
-        assert_eq!(store.bad_images("a").await.unwrap(), [bad("db", "1")]);
     }
 }

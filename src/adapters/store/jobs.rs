@@ -4,7 +4,6 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attempts;
@@ -80,19 +79,6 @@ impl Store {
         self.call(move |connection| {
             let update = "UPDATE jobs SET state = ?2, step = ?3 WHERE id = ?1";
             let changed = connection.execute(update, params![job.as_str(), word(&State::Running)?, word(&step)?])?;
-            known(changed, &job)
-        })
-        .await
-    }
-
-    /// Notes `step` and the journal together: whoever finds the job in that step also finds what it was about to do.
-    pub async fn write_journal(&self, job: &JobId, step: Step, journal: &impl Serialize) -> Result<(), StoreError> {
-        let (job, journal) = (job.clone(), json(journal));
-        self.call(move |connection| {
-            let changed = connection.execute(
-                "UPDATE jobs SET state = ?2, step = ?3, journal = ?4 WHERE id = ?1",
-                params![job.as_str(), word(&State::Running)?, word(&step)?, journal?],
-            )?;
             known(changed, &job)
         })
         .await

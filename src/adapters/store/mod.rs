@@ -27,7 +27,6 @@ mod skips;
 pub use apps::{BadImage, container_owner};
 pub use attempts::Found;
 pub use connection::Store;
-pub use digests::RememberedDigest;
 pub use error::StoreError;
 pub use image_details::RememberedDetails;
 pub use jobs::HistoryFilter;

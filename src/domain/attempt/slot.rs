@@ -75,11 +75,6 @@ impl Slot {
         format!("{}-{word}-{}", self.name, self.suffix)
     }
 
-    /// The image of a side.
-    pub fn image(&self, side: Side) -> &ImageId {
-        if side == Side::Old { &self.old_image } else { &self.new_image }
-    }
-
     /// Records a container that was made for a side.
     pub fn made(&mut self, side: Side, id: String) {
         let made = if side == Side::Old { &mut self.made_old } else { &mut self.made_new };

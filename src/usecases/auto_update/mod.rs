@@ -13,4 +13,4 @@ mod schedule;
 pub use hold::Skipping;
 pub use pass::{PassOptions, Scope};
 pub(super) use planned::Planned;
-pub use planned::{AppSchedule, ScheduleView};
+pub use planned::ScheduleView;

@@ -34,10 +34,13 @@ async fn dead_job(world: &World, kind: Kind, step: Option<Step>, journal: Option
         finished_at: None,
     };
     store.insert(&job).await.unwrap();
-    match (step, journal) {
-        (Some(step), Some(journal)) => store.write_journal(&id, step, &journal).await.unwrap(),
-        (Some(step), None) => store.set_step(&id, step).await.unwrap(),
-        (None, _) => {}
+    if let Some(step) = step {
+        store.set_step(&id, step).await.unwrap();
+    }
+    if let Some(journal) = journal {
+        let database = rusqlite::Connection::open(world.path("data/restock.db")).unwrap();
+        let update = "UPDATE jobs SET journal = ?2 WHERE id = ?1";
+        assert_eq!(database.execute(update, [id.as_str(), &journal.to_string()]).unwrap(), 1);
     }
     id.to_string()
 }
