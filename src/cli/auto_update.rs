@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::args::{AutoUpdateArgs, PolicyArgs};
 use super::exit;
 use super::output::{failed, json, note, print, say, tell};
 use super::progress::Voice;
 use super::table::Table;
 use super::watch::{to_end, watch};
 use super::words::{time, word};
-use super::{AutoUpdateArgs, PolicyArgs};
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::policy::Policy;
 use crate::domain::report::{PassReport, Updated};

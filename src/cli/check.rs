@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::CheckArgs;
+use super::args::CheckArgs;
 use super::exit;
 use super::output::{json, note, print, tell};
 use super::progress::Voice;

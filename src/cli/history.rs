@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::HistoryArgs;
+use super::args::HistoryArgs;
 use super::output::{failed, json, print, say};
 use super::table::Table;
 use super::words::{outcome, time};

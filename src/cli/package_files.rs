@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::Cli;
+use super::args::Cli;
 
 /// Where each shell looks for completions of programs from packages.
 const COMPLETIONS: [(Shell, &str); 3] = [

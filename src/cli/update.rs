@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::UpdateArgs;
 use super::apps::{names, none_there};
+use super::args::UpdateArgs;
 use super::exit;
 use super::output::{self, failed, note, print, tell};
 use super::progress::Voice;
@@ -17,7 +17,7 @@ use super::words::{self, duration, word};
 use crate::domain::job::Job;
 use crate::error::{Error, Kind};
 use crate::usecases::Restock;
-use crate::usecases::update_app::UpdateOptions;
+use crate::usecases::update_options::UpdateOptions;
 use crate::views::Problem;
 
 /// An app, and how the job on it ended or why there was none.

@@ -4,6 +4,7 @@
 //! [`Stage`] names. There is no undo in reverse: Compose's `up` has none, and in reverse order an old version would start
 //! on what the new one has left. [`next`] chooses the next action from what was seen; it reads no clock and does nothing.
 
+mod action;
 pub mod legacy;
 pub mod slot;
 
@@ -15,26 +16,8 @@ use super::app::{ProjectName, ServiceName};
 use super::image::ImageId;
 use super::job::{JobId, OneOrMany, ServiceChange};
 use super::plan::Change;
+pub use action::{Action, Hold, Side, ThisRun};
 use slot::{Slot, SlotSeen};
-
-/// One of the two states between which an attempt moves its facts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// What ran before the attempt.
-    Old,
-    /// What the attempt is to bring about; for a rollback, the former images.
-    New,
-}
-
-impl Side {
-    /// The opposite side.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Old => Self::New,
-            Self::New => Self::Old,
-        }
-    }
-}
 
 /// Why a change is attempted, which decides what is remembered of its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,17 +205,6 @@ pub struct Unit {
     pub replica: String,
 }
 
-/// What there is of one side of a fact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hold {
-    /// It exists.
-    Here,
-    /// It does not exist, and everything needed to make it does.
-    CanBeMade,
-    /// It is gone for good, and why.
-    Lost(String),
-}
-
 /// What the world says of a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -251,40 +223,6 @@ pub enum Seen {
         /// The image its container runs; `None` where it has no running container.
         runs: Option<ImageId>,
     },
-}
-
-/// One step towards a side. Each may be done twice.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
-    /// Lets a reference mean the image of a side.
-    Retag {
-        reference: String,
-        image: ImageId,
-    },
-    /// Puts Compose's unfinished replacements away.
-    CleanLeftovers,
-    /// `docker compose up` for what was up, then `create` for what was not.
-    Compose(Side),
-    RestartUnit(Side),
-    /// Makes the container of a side beside the other, under a name of its own.
-    Create(Side),
-    /// Keeps the engine from bringing a container back by itself.
-    Disarm(Side),
-    Stop(Side),
-    /// Renames a container out of the way.
-    Park(Side),
-    /// Gives a container the slot's name.
-    Name(Side),
-    Connect(Side, String),
-    /// Gives a container its restart policy.
-    Arm(Side),
-    Start(Side),
-    /// Removes the container of a side, by its recorded ID and without its volumes. Only in [`Stage::Proven`].
-    Remove(Side),
-    /// Runs the owner's commands that come after an update. Never twice.
-    HooksAfter,
-    /// Makes again, or restarts, containers that share namespaces with one that was replaced or restarted.
-    FollowDependents,
 }
 
 impl Action {
@@ -317,19 +255,6 @@ impl Action {
             Self::HooksAfter => "hooks_after",
             Self::FollowDependents => "follow_dependents",
         }
-    }
-}
-
-/// What this process has done in the present stage. Never stored: after a crash the world is asked again.
-#[derive(Debug, Clone, Default)]
-pub struct ThisRun {
-    pub done: Vec<Action>,
-}
-
-impl ThisRun {
-    /// Whether an action has been done.
-    pub fn did(&self, action: &Action) -> bool {
-        self.done.contains(action)
     }
 }
 

@@ -13,12 +13,12 @@ use serde::Deserialize;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
-use super::document::{BrokenApp, Conflict, NotFound, TimedOut, TooMany, Unavailable, Upstream};
+use super::failures::{BrokenApp, Conflict, NotFound, TimedOut, TooMany, Unavailable, Upstream};
 use super::keys::{Force, LogKeys, NoKeys, UpdateAllKeys, UpdateKeys};
 use super::params::{Body, Named, NoBody, Query, Reply, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
-use super::router::Http;
+use super::state::Http;
 use super::stream::ServerEvent;
 use crate::domain::check::AppStatus;
 use crate::domain::job::{Job, JobResult};
@@ -28,7 +28,7 @@ use crate::usecases::freshness::Ask;
 use crate::usecases::jobs::Ticket;
 use crate::usecases::known_projects::Trust;
 use crate::usecases::policies::AppPolicy;
-use crate::usecases::update_app::UpdateOptions;
+use crate::usecases::update_options::UpdateOptions;
 use crate::usecases::{Host, Restock};
 use crate::views::{AppOutcome, AppView, OneOutcome, Problem};
 

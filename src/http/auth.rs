@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::document::{TooMany, Unauthenticated};
+use super::failures::{TooMany, Unauthenticated};
 use super::params::Body;
 use super::problem::{Failure, json_of};
-use super::router::Http;
+use super::state::Http;
 use crate::domain::access::{Scope, needed};
 use crate::error::{Code, Error, Kind};
 use crate::usecases::access::SESSION;

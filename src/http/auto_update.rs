@@ -6,12 +6,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::document::{BrokenApp, Conflict, NotFound, Unavailable, Upstream};
+use super::failures::{BrokenApp, Conflict, NotFound, Unavailable, Upstream};
 use super::keys::{NoKeys, ServiceKey, UpdateAllKeys};
 use super::params::{Body, Named, NoBody, Query, Wishes};
 use super::problem::{Failure, json_of};
 use super::reply::{answer, detached};
-use super::router::Http;
+use super::state::Http;
 use super::stream::ServerEvent;
 use crate::domain::job::Job;
 use crate::domain::report::PassReport;

@@ -5,12 +5,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::apps::Which;
-use super::document::{NotFound, Unavailable};
+use super::failures::{NotFound, Unavailable};
 use super::keys::NoKeys;
 use super::params::{Body, Query, Wishes};
 use super::problem::Failure;
 use super::reply::answer;
-use super::router::Http;
+use super::state::Http;
 use super::stream::ServerEvent;
 use crate::domain::job::Job;
 use crate::error::Error;

@@ -2,17 +2,18 @@
 
 use std::sync::OnceLock;
 
+use axum::Extension;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa::openapi::OpenApi;
 
 use super::keys::NoKeys;
 use super::params::Query;
 use super::problem::json_of;
-use super::router::openapi;
 
 /// The page's only style. It is allowed by its digest, and nothing else is.
 const STYLE: &str = "\
@@ -27,18 +28,22 @@ text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;font-weight:40
 th{width:14rem;font-family:ui-monospace,monospace}\
 @media(max-width:40rem){th{width:8rem}}";
 
+/// Makes the description; comes with the routes, which it is made from.
+#[derive(Clone)]
+pub struct Describe(pub fn() -> OpenApi);
+
 /// This description (OpenAPI 3.1).
 #[utoipa::path(get, path = "", tag = "service", responses((status = 200, description = "The document", body = Object)))]
-pub async fn document(_: Query<NoKeys>) -> Response {
-    json_of(&openapi())
+pub async fn document(Extension(describe): Extension<Describe>, _: Query<NoKeys>) -> Response {
+    json_of(&describe.0())
 }
 
 /// This description as a page to read.
 #[utoipa::path(get, path = "", tag = "service",
     responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
-pub async fn page(_: Query<NoKeys>) -> Response {
+pub async fn page(Extension(describe): Extension<Describe>, _: Query<NoKeys>) -> Response {
     static PAGE: OnceLock<String> = OnceLock::new();
-    let page = PAGE.get_or_init(|| written(&serde_json::json!(openapi())));
+    let page = PAGE.get_or_init(|| written(&serde_json::json!(describe.0())));
     let style = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

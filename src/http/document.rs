@@ -1,7 +1,5 @@
 //! The API's description (OpenAPI 3.1), made from the route table and the handlers' own types.
 
-use std::collections::BTreeMap;
-
 use axum::Router;
 use axum::http::Method;
 use axum::routing::MethodRouter;
@@ -12,15 +10,16 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Http as HttpScheme, HttpAuthScheme, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    ComponentsBuilder, Content, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
-    Required, Response, ResponseBuilder, server::ServerBuilder, tag::TagBuilder,
+    ComponentsBuilder, Content, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, RefOr, Required,
+    server::ServerBuilder, tag::TagBuilder,
 };
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::auth::COOKIE;
-use super::problem::speaks_words;
-use super::router::Http;
+use super::failures::{Failed, Forbidden, InvalidRequest, TooLarge, Unauthenticated, failures};
+use super::render::speaks_words;
+use super::state::Http;
 use super::{examples, payloads, plain};
 use crate::domain::access::needed;
 use crate::views::Problem;
@@ -204,51 +203,4 @@ fn path_parameter(path: &str, name: &str) -> Parameter {
     let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
     let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
     parameter.description(Some(about)).schema(Some(text)).build()
-}
-
-/// Failures that a route may answer with, by what they mean; each is one status.
-macro_rules! failures {
-    ($($name:ident $status:literal $about:literal;)*) => {
-        $(
-            #[doc = $about]
-            pub struct $name;
-
-            impl IntoResponses for $name {
-                fn responses() -> BTreeMap<String, RefOr<Response>> {
-                    BTreeMap::from([($status.to_owned(), Ref::from_response_name(stringify!($name)).into())])
-                }
-            }
-        )*
-
-        /// All of them, by name, as the routes refer to them.
-        fn failures() -> Vec<(String, Response)> {
-            let mut all = Vec::new();
-            $(
-                all.push((stringify!($name).to_owned(), failure($about).build()));
-                let words = ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String)));
-                all.push((concat!(stringify!($name), "InWords").to_owned(), failure($about).content("text/plain", words.build()).build()));
-            )*
-            all
-        }
-    };
-}
-
-fn failure(about: &str) -> ResponseBuilder {
-    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
-    ResponseBuilder::new().description(about).content("application/problem+json", problem)
-}
-
-failures! {
-    InvalidRequest "400" "The request says something that the route does not take.";
-    Unauthenticated "401" "A session or a key is needed.";
-    Forbidden "403" "The key has not the scope, the host's name is not known, or a page of another site asks.";
-    NotFound "404" "There is no such thing.";
-    Conflict "409" "It cannot be done as things are: busy, paused, or nothing to do it with. Nothing was touched.";
-    TooLarge "413" "The body is too large.";
-    BrokenApp "422" "The app's files are invalid.";
-    TooMany "429" "Too many attempts; wait as long as `Retry-After` says.";
-    Failed "500" "It was done and did not succeed: `outcome` and `services` tell how it ended; or a defect.";
-    Upstream "502" "A registry refused or failed. Every container is untouched.";
-    Unavailable "503" "The engine, Compose or a directory is not there; the detail says which.";
-    TimedOut "504" "It took too long. Nothing was touched.";
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::docker::is_engine_path;
 use super::problem::{Failure, too_large};
-use super::router::Http;
+use super::state::Http;
 use crate::error::{Code, Error};
 
 /// No body of the API is near as long.

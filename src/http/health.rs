@@ -8,20 +8,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::auth::is_known;
 use super::problem::Failure;
-use super::router::Http;
-use crate::adapters::flights::Flights;
+use super::state::{Found, Http};
 use crate::usecases::{Host, Service};
 use crate::views::{Check, Checks, Readiness};
 
 /// How long the database is believed to be writable. Proving it writes to the disk, and anybody may ask.
 const WRITABLE: Duration = Duration::from_secs(2);
-
-/// What was last found. However many ask, two looks at a time are enough.
-#[derive(Default)]
-pub struct Found {
-    checks: Flights<Checks>,
-    database: Flights<Check>,
-}
 
 /// The process lives: 200 with an empty body, whatever else is wrong.
 #[utoipa::path(get, path = "", tag = "service", responses((status = 200, description = "Alive")))]

@@ -3,11 +3,11 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::document::{NotFound, Unavailable};
+use super::failures::{NotFound, Unavailable};
 use super::keys::HistoryKeys;
 use super::params::{Named, Query};
 use super::problem::{Failure, json_of};
-use super::router::Http;
+use super::state::Http;
 use crate::adapters::store::HistoryFilter;
 use crate::domain::job::Job;
 use crate::error::Error;

@@ -3,7 +3,7 @@
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::document::{NotFound, Unavailable};
+use super::failures::{NotFound, Unavailable};
 use super::keys::NoKeys;
 use super::params::{Named, Query};
 use super::problem::Failure;

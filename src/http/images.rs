@@ -8,13 +8,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::document::{Conflict, NotFound, Unavailable};
-use super::kept::Kept;
+use super::failures::{Conflict, NotFound, Unavailable};
 use super::keys::{NoKeys, PortainerKeys};
 use super::params::{Body, Name, Named, Query};
 use super::problem::{Failure, json_of};
 use super::reply::detached;
-use super::router::Http;
+use super::state::Http;
 use crate::domain::freshness::Status;
 use crate::domain::image::ImageReference;
 use crate::error::{Code, Error, Kind};
@@ -28,9 +27,6 @@ const RENDERED: Duration = Duration::from_secs(1);
 
 /// The answer to what goes on in the background.
 const UPDATING: Word = Word { status: "updating" };
-
-/// The list as it was last written: from which snapshot and which answers of registries.
-pub type Rendered = Kept<(u64, u64)>;
 
 /// Running containers grouped by image, as they are known now; registries are asked behind the scenes.
 #[utoipa::path(get, path = "", tag = "images",

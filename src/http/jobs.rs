@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::document::{Conflict, NotFound};
+use super::failures::{Conflict, NotFound};
 use super::keys::NoKeys;
 use super::params::{Name, NoBody, Query};
 use super::problem::{Failure, json_of};
-use super::router::Http;
+use super::state::Http;
 use super::stream::{Resume, ServerEvent, job_stream, last_event_id};
 use crate::adapters::store::HistoryFilter;
 use crate::domain::job::Job;

@@ -11,7 +11,7 @@ use prometheus_client::encoding::text::encode_registry;
 use super::keys::NoKeys;
 use super::params::Query;
 use super::problem::Failure;
-use super::router::Http;
+use super::state::Http;
 use crate::error::{Code, Error};
 
 /// The version of the format that every tool reads.

@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::Parameter;
 
 use super::problem::{Failure, too_large};
-use super::router::Http;
+use super::state::Http;
 use crate::domain::job::JobId;
 use crate::error::{Code, Error};
 use crate::usecases::Host;

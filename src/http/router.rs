@@ -1,61 +1,19 @@
 //! The route table.
 
-use std::sync::Arc;
-
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
+use utoipa_axum::router::UtoipaMethodRouterExt;
 use utoipa_axum::routes;
 
 use super::document::Table;
-use super::kept::Kept;
+use super::state::Http;
 use super::{
     apps, auth, auto_update, check, docker, docs, follow, guard, health, history, icon, images, jobs, linger, metrics,
-    page, problem, stream,
+    page, render, stream,
 };
-use crate::config::DockerApi;
-use crate::error::Error;
-use crate::usecases::access::Access;
-use crate::usecases::{Host, Restock};
-
-/// What handlers share. Cheap to clone.
-#[derive(Clone)]
-pub struct Http {
-    pub(super) restock: Arc<Restock>,
-    pub(super) access: Arc<Access>,
-    /// The list of images as it was last written.
-    pub(super) rendered: Arc<images::Rendered>,
-    /// The list of apps as it was last written: from which look, for which name of this machine.
-    pub(super) apps: Arc<Kept<(u64, Option<String>)>>,
-    /// What was last found to be ready.
-    pub(super) readiness: Arc<health::Found>,
-    /// Names besides addresses and `localhost` that a `Host` header may have.
-    pub(super) allowed_hosts: Arc<[String]>,
-    /// How much of Docker's image routes is open.
-    pub(super) docker_api: DockerApi,
-}
-
-impl Http {
-    /// The host of what has no host in its name.
-    pub(super) fn local(&self) -> Result<&Arc<Host>, Error> {
-        self.restock.local()
-    }
-
-    /// Handlers' state around the use cases.
-    pub fn new(restock: Arc<Restock>, access: Arc<Access>, allowed_hosts: Vec<String>, docker_api: DockerApi) -> Self {
-        Self {
-            restock,
-            access,
-            rendered: Arc::default(),
-            apps: Arc::default(),
-            readiness: Arc::default(),
-            allowed_hosts: allowed_hosts.into(),
-            docker_api,
-        }
-    }
-}
 
 /// The routes. What a handler says about itself becomes the API's description.
 pub(super) fn table() -> Table {
@@ -98,8 +56,8 @@ pub(super) fn table() -> Table {
         .at("/api/login", routes!(auth::login))
         .at("/api/logout", routes!(auth::logout))
         .at("/api/auth/status", routes!(auth::status))
-        .at("/api/openapi.json", routes!(docs::document))
-        .at("/api/docs", routes!(docs::page))
+        .at("/api/openapi.json", routes!(docs::document).layer(Extension(docs::Describe(openapi))))
+        .at("/api/docs", routes!(docs::page).layer(Extension(docs::Describe(openapi))))
 }
 
 /// All routes, and what every request passes.
@@ -108,12 +66,12 @@ pub fn router(http: Http) -> Router {
         .routes
         // Everything else, of which Docker's image routes have a table of their own.
         .fallback(docker::handle)
-        .method_not_allowed_fallback(problem::wrong_method)
+        .method_not_allowed_fallback(render::wrong_method)
         .layer(DefaultBodyLimit::max(guard::MAX_BODY))
         .layer(middleware::from_fn_with_state(http.clone(), auth::authenticate))
         .layer(middleware::from_fn_with_state(http.clone(), guard::guard))
-        .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(middleware::from_fn(problem::render))
+        .layer(CatchPanicLayer::custom(render::panicked))
+        .layer(middleware::from_fn(render::render))
         .layer(middleware::from_fn(linger::linger))
         .layer(middleware::from_fn(follow::follow))
         .with_state(http)

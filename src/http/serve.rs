@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Answering, Connections, Place};
-use super::router::{Http, router};
+use super::router::router;
+use super::state::Http;
 use crate::adapters::task;
 
 /// How long a request's head may take, from the connection's beginning or the end of the last answer. So it is also how

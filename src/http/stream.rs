@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::keys::NoKeys;
 use super::params::Query;
 use super::problem::Failure;
-use super::router::Http;
+use super::state::Http;
 use crate::adapters::task;
 use crate::domain::job::{Job, JobId, State as JobState};
 use crate::usecases::Service;

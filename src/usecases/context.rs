@@ -16,7 +16,6 @@ use super::inventory::Inventory;
 use super::jobs::Jobs;
 use super::known_projects::Resolver;
 use super::list_apps::Looks;
-use super::logs::MOST_READERS;
 use super::metrics::Metrics;
 use super::notify::Notifying;
 use crate::adapters::apps_dir::{AppDir, AppsDir};
@@ -31,6 +30,9 @@ use crate::domain::hold::{Candidate, HeldBack};
 use crate::domain::host::{HostName, Subject, Target, split};
 use crate::domain::window::Window;
 use crate::error::{Code, Error};
+
+/// How many readers there may be at once: each has a Compose process for as long as it reads.
+pub const MOST_READERS: usize = 16;
 
 /// Defaults that an app's `x-restock` can override, and bounds.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::relay::Relay;
 use super::resolve::{
     canonical_references, check_containers, check_directory, config, containers_of, redactor, with_what_runs,
 };
-use super::update_app::{Prepared, UpdateOptions};
+use super::update_options::{Prepared, UpdateOptions};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, Subject, pull_problem, readable};

@@ -1,18 +1,22 @@
 //! Changes of names through Docker's own routes: no update that uses a name sees it change, and what changes for an app or
 //! a container is recorded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
 
 use super::context::Host;
-use super::image_record::{Change, ImageChange};
+use super::image_record::ImageChange;
 use crate::adapters::lock::ImageLocks;
 use crate::domain::image::{ImageId, ImageReference};
 use crate::error::Error;
+pub(super) use state::Change;
+use state::Meaning;
+pub use state::Meanings;
 
 /// How long to wait for an update that uses the image. The client waits without a word.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
@@ -45,18 +49,6 @@ enum Before {
     Names(Vec<Known>),
     /// All names of the store.
     Store(Scope, BTreeMap<String, ImageId>),
-}
-
-/// What the names under change have meant last. Of several changes of one name at once, each difference is recorded once:
-/// by the change that ended first after it came to be.
-#[derive(Default)]
-pub struct Meanings(Mutex<HashMap<String, Arc<Meaning>>>);
-
-#[derive(Default)]
-struct Meaning {
-    before: OnceCell<Option<ImageId>>,
-    /// What it was found to mean after a change.
-    after: Mutex<Option<Option<ImageId>>>,
 }
 
 /// A name whose meaning is remembered for as long as a change of it is under way.
@@ -173,27 +165,6 @@ impl Host {
 fn hold(cell: &OnceLock<ImageLocks>, locks: ImageLocks) {
     // Each watch locks once; were it to lock again, the former locks would go on to hold.
     let _ = cell.set(locks);
-}
-
-impl Meanings {
-    fn of(&self, name: &str) -> Arc<Meaning> {
-        let mut meanings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that no change holds any more go.
-        meanings.retain(|_, meaning| Arc::strong_count(meaning) > 1);
-        meanings.entry(name.to_owned()).or_default().clone()
-    }
-}
-
-impl Meaning {
-    fn lock(&self) -> MutexGuard<'_, Option<Option<ImageId>>> {
-        self.after.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is new about the meaning that was found.
-    fn found(&self, now: Option<ImageId>) -> Option<Change> {
-        let last = self.lock().replace(now.clone()).unwrap_or_else(|| self.before.get().cloned().flatten());
-        (last != now).then_some((last, now))
-    }
 }
 
 /// The differences between two looks at the whole store that are of `scope`.

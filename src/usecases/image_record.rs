@@ -7,15 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::context::Host;
+use super::image_changes::Change;
 use crate::adapters::task;
 use crate::domain::app::ServiceName;
 use crate::domain::host::Target;
-use crate::domain::image::{ImageId, ImageReference};
+use crate::domain::image::ImageReference;
 use crate::domain::job::{Job, JobId, JobResult, Kind, OneOrMany, Outcome, ServiceChange, State};
 use crate::error::Error;
-
-/// What a name meant, and means now.
-pub(super) type Change = (Option<ImageId>, Option<ImageId>);
 
 /// What one request has changed, by name.
 pub(super) struct ImageChange<'a> {

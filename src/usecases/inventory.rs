@@ -1,21 +1,21 @@
 //! What containers there are, known without asking each time: the engine's events tell when to ask again.
 
+mod state;
+
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
 
 use super::context::Host;
 use super::events::APPS_CHANGED;
-use crate::adapters::engine::News;
-use crate::adapters::flights::Flights;
 use crate::domain::container::Container;
-use crate::domain::freshness::Origins;
 use crate::domain::image::ImageReference;
 use crate::error::Error;
+use state::BELIEVED;
+pub use state::{Inventory, Snapshot};
 
 /// How long to wait before listening again to an engine that has gone away.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -23,41 +23,6 @@ const AGAIN: Duration = Duration::from_secs(2);
 const GATHERED: Duration = Duration::from_millis(100);
 /// How long to wait before events are heeded again: a container that restarts in a loop must not keep the engine busy.
 const HEEDED_AGAIN: Duration = Duration::from_secs(1);
-/// How long a snapshot is served without an event: something between here and the engine may lose one.
-const BELIEVED: Duration = Duration::from_secs(60);
-
-/// The containers at one moment.
-pub struct Snapshot {
-    pub containers: Vec<Container>,
-    pub origins: Arc<Origins>,
-    /// What each container was made from, by its ID.
-    pub references: HashMap<String, String>,
-    /// Which change of the engine this is the state after.
-    generation: u64,
-    /// The same for the images.
-    images: u64,
-    /// Another for each snapshot.
-    pub serial: u64,
-    /// When the engine was asked, to within [`BELIEVED`] while what it says stays the same: lists show it, and should
-    /// not change for its sake alone.
-    pub seen_at: Timestamp,
-    at: Instant,
-}
-
-/// The last snapshot of one engine, and whether it still holds.
-#[derive(Default)]
-pub struct Inventory {
-    generation: AtomicU64,
-    /// The generation of the last change of images.
-    images: AtomicU64,
-    /// The generation of the last change that nobody may be shown the state before.
-    own: AtomicU64,
-    /// Somebody listens to the engine, so that a change would have been noticed.
-    watched: AtomicBool,
-    snapshot: Mutex<Option<Arc<Snapshot>>>,
-    flights: Flights<Result<Arc<Snapshot>, Error>>,
-    news: Notify,
-}
 
 impl Host {
     /// The containers as they are now. While the engine's events are heard and nothing has happened, nobody is asked.
@@ -191,70 +156,6 @@ impl Host {
     /// Publishes that lists of apps may look different now.
     pub(super) fn tell_apps_changed(&self) {
         self.service.events.tell(None, APPS_CHANGED, serde_json::json!({}));
-    }
-}
-
-impl Inventory {
-    /// Whether somebody listens to the engine.
-    pub(super) fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Acquire)
-    }
-
-    /// Grows whenever containers or images have changed.
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// The last snapshot, if nothing is known to have happened since.
-    pub(super) fn undisturbed(&self) -> Option<Arc<Snapshot>> {
-        self.last().filter(|known| known.generation == self.generation())
-    }
-
-    fn heard(&self, news: News) {
-        let generation = self.changed(news != News::Containers);
-        if news == News::Listening {
-            // Whatever happened before was not heard.
-            self.must_show(generation);
-            self.watched.store(true, Ordering::Release);
-        }
-        self.news.notify_one();
-    }
-
-    /// Notes a change; gives the generation that has seen it.
-    fn changed(&self, images: bool) -> u64 {
-        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        if images {
-            self.images.fetch_max(generation, Ordering::AcqRel);
-        }
-        generation
-    }
-
-    fn must_show(&self, generation: u64) {
-        self.own.fetch_max(generation, Ordering::AcqRel);
-    }
-
-    fn current(&self) -> Option<Arc<Snapshot>> {
-        let generation = self.generation();
-        self.last().filter(|known| self.is_watched() && known.generation == generation && known.at.elapsed() < BELIEVED)
-    }
-
-    fn may_show(&self, known: &Snapshot) -> bool {
-        self.is_watched() && known.generation >= self.own.load(Ordering::Acquire)
-    }
-
-    fn last(&self) -> Option<Arc<Snapshot>> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Snapshot>>> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Snapshot {
-    /// Whether a list made from the other one looks different.
-    fn shows_otherwise(&self, other: &Self) -> bool {
-        self.containers != other.containers || self.origins != other.origins
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Host;
-use super::update_app::UpdateOptions;
+use super::update_options::UpdateOptions;
 use crate::adapters::apps_dir::AppDir;
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, LocalImage};

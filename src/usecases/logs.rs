@@ -5,14 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Host;
+use super::context::{Host, MOST_READERS};
 use super::known_projects::Trust;
 use super::resolve::{Reading, redactor};
 use crate::adapters::task;
 use crate::error::{Code, Error, command_error};
 
-/// How many readers there may be at once: each has a Compose process for as long as it reads.
-pub const MOST_READERS: usize = 16;
 /// How many bytes of lines may wait for one slow reader.
 const WAITING: usize = 8 << 20;
 /// What a line takes besides its text, about.

@@ -4,6 +4,8 @@
 //! that is out of date is renewed behind the reader's back. Images appear in no label: every new tag or digest would be
 //! a series that lives for ever.
 
+mod state;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,49 +13,16 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::context::Host;
 use super::known_projects::Trust;
 use crate::adapters::task;
-use crate::domain::job::{Kind, Outcome};
+pub use state::Metrics;
+use state::{KINDS, KindLabels};
 
-/// Bounds of the classes of durations, in seconds: from a dry run to a slow download.
-const DURATIONS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 /// How old a look at the apps may be when nothing is known to have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
-const KINDS: [Kind; 8] = [
-    Kind::Update,
-    Kind::Rollback,
-    Kind::Up,
-    Kind::Down,
-    Kind::Check,
-    Kind::AutoUpdate,
-    Kind::ContainerUpdate,
-    Kind::ImageChange,
-];
-/// Outcomes that alerts are about. They are told as 0 before they happen: a count that begins with 1 is no increase.
-const BAD: [Outcome; 3] = [Outcome::Failed, Outcome::RolledBack, Outcome::Interrupted];
-
-/// What is counted as it happens.
-pub struct Metrics {
-    jobs: Family<JobLabels, Counter>,
-    durations: Family<KindLabels, Histogram, fn() -> Histogram>,
-    /// Held while somebody looks.
-    looking: Arc<tokio::sync::Mutex<()>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabels {
-    kind: String,
-    outcome: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: String,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -65,32 +34,6 @@ struct RequestLabels {
 /// One label and its value.
 type Label = [(&'static str, String); 1];
 type TwoLabels = [(&'static str, String); 2];
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let metrics = Self {
-            jobs: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
-            looking: Arc::default(),
-        };
-        for (kind, outcome) in KINDS.into_iter().flat_map(|kind| BAD.map(|outcome| (kind, outcome))) {
-            metrics.jobs(kind, outcome).inc_by(0);
-        }
-        metrics
-    }
-}
-
-impl Metrics {
-    /// Counts a job that has ended.
-    pub(super) fn ended(&self, kind: Kind, outcome: Outcome, took: Duration) {
-        self.jobs(kind, outcome).inc();
-        self.durations.get_or_create_owned(&KindLabels { kind: kind.to_string() }).observe(took.as_secs_f64());
-    }
-
-    fn jobs(&self, kind: Kind, outcome: Outcome) -> Counter {
-        self.jobs.get_or_create_owned(&JobLabels { kind: kind.to_string(), outcome: outcome.to_string() })
-    }
-}
 
 impl Host {
     /// Everything that is counted and measured, as it is now.

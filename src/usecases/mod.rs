@@ -29,6 +29,7 @@ pub(crate) mod roll_back;
 pub mod settle;
 pub mod update_app;
 pub mod update_container;
+pub mod update_options;
 
 mod difference;
 mod evidence;

@@ -1,6 +1,8 @@
 //! Tells people what happens by itself. What is to be told waits in the database until it has arrived; a receiver that
 //! fails changes nothing else.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,63 +10,18 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::Notify;
 
 use super::context::Service;
-use crate::adapters::notifier::{Notifier, Receiver};
+use crate::adapters::notifier::Receiver;
 use crate::adapters::store::{StoreError, Waiting};
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, ServiceChange};
 use crate::domain::notice::{Event, Notice};
 use crate::error::Error;
+pub use state::{Notifying, Pace};
 
 /// For how long a message is taken while it is tried: longer than any try lasts.
 const TAKEN: Duration = Duration::from_secs(120);
-
-/// How patiently receivers are tried again.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// The wait after the first failure; each further one is twice as long.
-    pub first: Duration,
-    /// The longest wait, and how often the queue is looked at for what other processes put into it.
-    pub longest: Duration,
-    /// When a message is given up.
-    pub give_up: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        let minutes = |n: u64| Duration::from_secs(n * 60);
-        Self { first: Duration::from_secs(15), longest: minutes(60), give_up: minutes(24 * 60) }
-    }
-}
-
-impl Pace {
-    /// The wait after so many failures.
-    fn wait(&self, tries: u32) -> Duration {
-        self.first.saturating_mul(2_u32.saturating_pow(tries)).min(self.longest)
-    }
-}
-
-/// The receivers, and what the messages to them need.
-pub struct Notifying {
-    notifier: Notifier,
-    pace: Pace,
-    /// Something was put into the queue.
-    queued: Notify,
-}
-
-impl Notifying {
-    /// Contacts nobody.
-    pub fn new(notifier: Notifier, pace: Pace) -> Self {
-        Self { notifier, pace, queued: Notify::new() }
-    }
-
-    pub(super) fn who_wants(&self, event: Event) -> Vec<String> {
-        let receivers = self.notifier.receivers().iter();
-        receivers.filter(|receiver| receiver.events.contains(&event)).map(|receiver| receiver.name.clone()).collect()
-    }
-}
 
 /// A receiver, as it is shown.
 #[derive(Debug, Clone, Serialize)]

@@ -1,9 +1,8 @@
 //! The policy of an app: which one holds for each service, who said so, and setting it.
 
-use std::collections::HashMap;
+mod state;
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::collections::HashMap;
 
 use super::context::Host;
 use super::list_apps::App;
@@ -12,37 +11,10 @@ use crate::domain::container::Container;
 use crate::domain::plan::by_service;
 use crate::domain::policy::{Policy, PolicyLabels, Source, UnknownPolicy, decide};
 use crate::error::{Code, Error};
+pub use state::{AppPolicy, ServicePolicy};
 
 /// The policy by which something is left alone, as it is stored.
 const DISABLED: &str = "disabled";
-
-/// An app's policy and who decided it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct AppPolicy {
-    /// `null` when nobody speaks for the app as a whole and its services' labels say nothing or different things.
-    pub auto_update: Option<Policy>,
-    pub source: Option<Source>,
-    /// What holds for each service that has containers.
-    pub services: Vec<ServicePolicy>,
-}
-
-/// The policy of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ServicePolicy {
-    pub service: ServiceName,
-    pub auto_update: Option<Policy>,
-    pub source: Option<Source>,
-    /// A word that is no policy; the service is left alone until it is corrected.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-impl ServicePolicy {
-    /// Whether a schedule updates the service.
-    pub fn marks(&self) -> bool {
-        self.auto_update.is_some_and(|policy| policy != Policy::Disabled)
-    }
-}
 
 impl Host {
     /// The policy of an app.

@@ -10,7 +10,7 @@ use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor};
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState};
 use crate::domain::image::ImageReference;
-use crate::domain::project::Project;
+use crate::domain::project::{AppSettings, Project};
 use crate::error::{Code, Error, config_error};
 
 /// A project as it was read, and how it can be read again.
@@ -170,6 +170,13 @@ pub fn check_containers(host: &Host, app: &AppDir, containers: &[Container]) -> 
             .app(&app.name));
     }
     Ok(())
+}
+
+/// The app's own settings, or the mistakes in them: they are told before anything is touched.
+pub(super) fn settings(model: &Model, app: &AppDir) -> Result<AppSettings, Error> {
+    model.project.settings.clone().map_err(|mistakes| {
+        Error::new(Code::InvalidSettings, mistakes).hint("correct `x-restock` in the Compose file").app(&app.name)
+    })
 }
 
 /// The complete forms of the references of a project: what its lock on images is named by.

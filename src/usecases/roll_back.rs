@@ -7,8 +7,10 @@ use super::attempt::{KEEP, Scene, Work, run};
 use super::context::Host;
 use super::jobs::{Running, Ticket};
 use super::left_out::check_followers;
-use super::resolve::{canonical_references, check_containers, check_directory, config, containers_of, redactor};
-use super::update_app::{ensure_volumes, old_images, project_fact, references, settings};
+use super::resolve::{
+    canonical_references, check_containers, check_directory, config, containers_of, redactor, settings,
+};
+use super::update_app::{ensure_volumes, old_images, project_fact, references};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, ProjectCall};
 use crate::domain::app::ServiceName;

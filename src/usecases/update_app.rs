@@ -9,41 +9,17 @@ use super::context::Host;
 use super::fetch::{Fetched, fetch};
 use super::jobs::{Running, Ticket};
 use super::left_out::{add_what_is_not_due, asked, check_followers, without};
-use super::resolve::{check_containers, containers_of, of_directory, redactor};
+use super::resolve::{check_containers, containers_of, of_directory, redactor, settings};
+use super::update_options::UpdateOptions;
 use crate::adapters::apps_dir::AppDir;
-use crate::adapters::compose::{Compose, Model, ProjectCall};
+use crate::adapters::compose::{Compose, ProjectCall};
 use crate::domain::app::ServiceName;
 use crate::domain::attempt::{Attempt, Fact, Intent, ProjectFact, Reference, Replica, Stage, WasThere};
 use crate::domain::container::{Container, Health, LocalImage};
-use crate::domain::image::ImageId;
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::domain::plan::{Change, by_service, plan};
-use crate::domain::project::{AppSettings, Project};
+use crate::domain::project::Project;
 use crate::error::{Code, Error};
-
-/// What the caller of an update can choose.
-#[derive(Debug, Clone, Default)]
-pub struct UpdateOptions {
-    /// Leave a failed update as it is.
-    pub no_rollback: bool,
-    /// Only these services and what depends on their namespaces; empty means all.
-    pub services: BTreeSet<String>,
-    /// What a pass over many apps has found out and fetched for all of them.
-    pub prepared: Option<Arc<Prepared>>,
-}
-
-/// What a pass has done already: then a pull is only for what is still missing.
-#[derive(Debug)]
-pub struct Prepared {
-    /// The services whose registry has a newer image; the others are not pulled.
-    pub newer: BTreeSet<ServiceName>,
-    /// The services that are to be changed: those, and the ones that follow what is here.
-    pub due: BTreeSet<ServiceName>,
-    /// The images that were pulled, by the complete form of their references.
-    pub pulled: Arc<BTreeMap<String, ImageId>>,
-    /// `repository@digest` of each image before anything was pulled.
-    pub digests: BTreeMap<String, Vec<String>>,
-}
 
 impl Host {
     /// Starts the update of an app, or joins the one that is running.
@@ -191,13 +167,6 @@ pub(super) async fn project_fact(
         selected,
         before: services.map(|(name, replicas)| (name.clone(), was_there(replicas))).collect(),
         replicas: replicas.collect(),
-    })
-}
-
-/// The app's own settings, or the mistakes in them: they are told before anything is touched.
-pub(super) fn settings(model: &Model, app: &AppDir) -> Result<AppSettings, Error> {
-    model.project.settings.clone().map_err(|mistakes| {
-        Error::new(Code::InvalidSettings, mistakes).hint("correct `x-restock` in the Compose file").app(&app.name)
     })
 }
 

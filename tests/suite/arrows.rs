@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["cli", "http", "views", "usecases", "adapters", "domain", "config", "error"]),
 ];
 
-fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+/// All source files below `dir`.
+pub fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -25,10 +26,17 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// A file's lines without its comments and its unit tests.
+pub fn code(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join("\n");
+    code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
+}
+
 /// The folders that a file names with `crate::`, outside comments.
 fn named(text: &str) -> Vec<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let paths = code.flat_map(|line| line.split("crate::").skip(1));
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let paths = lines.flat_map(|line| line.split("crate::").skip(1));
     paths.map(|path| path.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()).collect()
 }
 

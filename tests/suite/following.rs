@@ -1,6 +1,6 @@
 //! A request is found again by its ID: in its answer, its problem, its job, and the log.
 
-use restock::usecases::update_app::UpdateOptions;
+use restock::usecases::update_options::UpdateOptions;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -12,6 +12,7 @@ mod attempt;
 mod cli;
 mod connections;
 mod containers;
+mod cycles;
 mod docker;
 mod following;
 mod hanging;

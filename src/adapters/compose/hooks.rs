@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::model::{duration, entries, text};
+use super::value::{duration, entries, text};
 use crate::domain::app::ServiceName;
 use crate::domain::hook::{DEFAULT_TIMEOUT, Hook, Hooks};
 

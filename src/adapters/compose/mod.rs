@@ -7,6 +7,7 @@ mod hooks;
 mod locate;
 mod model;
 mod progress;
+mod value;
 mod verbs;
 
 pub use failure::{PullProblem, Redactor, pull_problem, readable};

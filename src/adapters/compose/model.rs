@@ -1,13 +1,13 @@
 //! The reply of `docker compose config --format json`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::hooks::parse_hooks;
+use super::value::{duration, entries, scalar, text};
 use crate::domain::app::{ProjectName, ServiceName};
 use crate::domain::project::{AppSettings, Project, PullPolicy, Service};
 use crate::domain::schedule::Schedule;
@@ -140,31 +140,10 @@ fn schedule(value: &Value) -> Result<Schedule, String> {
     Schedule::parse(&text, TimeZone::UTC).map_err(|problem| format!("something else than `{text}`: {problem}"))
 }
 
-pub(super) fn duration(value: &Value) -> Result<Duration, String> {
-    let parsed = value.as_str().and_then(|word| humantime::parse_duration(word).ok());
-    parsed.ok_or_else(|| "a duration such as `90s`, `5m` or `3d`".into())
-}
-
-pub(super) fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> + Clone {
-    static EMPTY: std::sync::LazyLock<serde_json::Map<String, Value>> = std::sync::LazyLock::new(serde_json::Map::new);
-    value.as_object().unwrap_or(&EMPTY).iter()
-}
-
-/// Compose doubles every `$` of its output, so that it could be read again.
-pub(super) fn text(value: &Value) -> Option<String> {
-    value.as_str().map(|text| text.replace("$$", "$"))
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(_) => text(value),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use serde_json::json;
 

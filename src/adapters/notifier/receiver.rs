@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use super::template::{Message, render};
-use super::{Gotify, Mail, Ntfy, Program, Webhook};
+use super::{Gotify, Mail, NotDelivered, Ntfy, Program, Webhook};
 use crate::domain::notice::{Event, Notice};
 
 /// One receiver, as the configuration describes it.
@@ -28,11 +28,6 @@ pub enum Channel {
     Mail(Mail),
     Program(Program),
 }
-
-/// Why a message did not arrive.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotDelivered(pub String);
 
 /// All receivers.
 #[derive(Debug, Default)]

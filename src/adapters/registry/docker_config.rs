@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::credentials::Credentials;
+use super::login::Credentials;
 
 /// The name that the Hub has in `config.json` and for helpers, for the historical reason of its first API.
 const HUB_KEY: &str = "https://index.docker.io/v1/";

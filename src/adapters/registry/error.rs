@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+/// What webpki calls a server certificate that is marked as an authority's, which is how a self-signed one usually looks.
+pub(super) const SELF_SIGNED: &str = "CaUsedAsEndEntity";
+
 /// Why a registry's answer is not known.
 ///
 /// The messages name hosts, files and helpers and are meant for the log; they never contain a credential, a token or a
@@ -127,7 +130,7 @@ impl RegistryError {
         use rustls::CertificateError::{Other, UnknownIssuer};
         match error {
             rustls::Error::InvalidCertificate(UnknownIssuer) => Self::UnknownCa { registry },
-            rustls::Error::InvalidCertificate(Other(reason)) if reason.to_string() == super::tls::SELF_SIGNED => {
+            rustls::Error::InvalidCertificate(Other(reason)) if reason.to_string() == SELF_SIGNED => {
                 Self::UnknownCa { registry }
             }
             rustls::Error::InvalidMessage(_) => Self::protocol(&registry, "does not speak https"),

@@ -11,10 +11,10 @@ use url::Url;
 use super::challenge::{Asked, Challenge};
 use super::client::Inner;
 use super::contact::Contact;
-use super::credentials::Credentials;
 use super::error::RegistryError;
 use super::exchange::Question;
 use super::hosts::Host;
+use super::login::Credentials;
 use super::realm;
 use super::token::{Token, TokenFailure, TokenKey};
 

@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::credentials::Credentials;
 use super::error::RegistryError;
+use super::login::Credentials;
 
 /// Credentials are short; what writes more is no helper.
 const MAX_OUTPUT: u64 = 64 * 1024;

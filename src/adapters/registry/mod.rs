@@ -28,6 +28,7 @@ mod grant;
 mod helper;
 mod hosts;
 mod insecure;
+mod login;
 mod manifest;
 mod mirrors;
 mod realm;

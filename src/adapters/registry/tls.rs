@@ -16,10 +16,8 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
 
-use super::error::RegistryError;
+use super::error::{RegistryError, SELF_SIGNED};
 
-/// What webpki calls a server certificate that is marked as an authority's, which is how a self-signed one usually looks.
-pub(super) const SELF_SIGNED: &str = "CaUsedAsEndEntity";
 const NO_AUTHORITIES: &str =
     "this system has no certificates of authorities; install the package ca-certificates or mount /etc/ssl/certs";
 /// Shorter than what proxies and registries keep connections for (60 s and more), so that a connection is not used in the

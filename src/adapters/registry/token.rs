@@ -13,10 +13,10 @@ use url::{Url, form_urlencoded};
 
 use super::client::Inner;
 use super::contact::Contact;
-use super::credentials::Credentials;
 use super::error::RegistryError;
 use super::exchange::{MAX_REDIRECTS, Question, body, redirect};
 use super::grant::basic;
+use super::login::Credentials;
 use super::stats::RequestKind;
 
 /// What the specification says of a token without a lifetime.

@@ -10,7 +10,7 @@ use super::attempts;
 use super::connection::Store;
 use super::error::{Failure, StoreError};
 use super::forgetting::forget;
-use super::rows::{Reason, json, read_json, read_optional_word, read_word, word};
+use super::rows::{Reason, json, known, read_json, read_optional_word, read_word, word};
 use crate::domain::attempt::{Attempt, legacy};
 use crate::domain::host::{AppId, Subject, Target};
 use crate::domain::job::{Job, JobId, Kind, Outcome, State, Step};
@@ -316,10 +316,6 @@ fn open_as_far_as_understood(row: &Row<'_>, id: &str, reason: &Reason) -> Result
         started_at: row.get::<_, String>("started_at")?.parse()?,
         finished_at: None,
     })
-}
-
-pub(super) fn known(changed: usize, job: &JobId) -> Result<(), Failure> {
-    if changed == 1 { Ok(()) } else { Err(Failure::UnknownJob(job.to_string())) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::Failure;
+use crate::domain::job::JobId;
 
 /// Why a column could not be read; the caller adds whose column it was.
 pub(super) type Reason = Box<dyn std::error::Error + Send + Sync>;
@@ -39,4 +40,9 @@ pub(super) fn word<T: Serialize>(value: &T) -> Result<String, Failure> {
 /// JSON for a column.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::row("a value", error))
+}
+
+/// Refuses a change that met no job.
+pub(super) fn known(changed: usize, job: &JobId) -> Result<(), Failure> {
+    if changed == 1 { Ok(()) } else { Err(Failure::UnknownJob(job.to_string())) }
 }

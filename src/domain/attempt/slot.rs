@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Hold, Side, ThisRun};
+use super::action::{Action, Hold, Side, ThisRun};
 use crate::domain::container::Container;
 use crate::domain::image::ImageId;
 

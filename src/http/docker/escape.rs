@@ -1,7 +1,7 @@
 //! Percent encoding and queries as the engine reads them (Go's `net/url`): what it refuses is refused here as well, since
 //! a guess, written anew, would be an order to it.
 
-use super::table::refusal;
+use super::refusal::refusal;
 use crate::error::{Error, Kind};
 
 /// Decodes each `%XX` once.

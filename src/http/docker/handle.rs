@@ -10,22 +10,25 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
 use super::query::Query;
+use super::refusal::refusal;
 use super::relay;
-use super::table::{Found, Route, find, is_engine_path, refusal};
+use super::table::{Found, Route, find, is_engine_path};
 use super::upload::Upload;
 use crate::adapters::engine::{Carried, Passed};
 use crate::adapters::task;
 use crate::config::DockerApi;
 use crate::error::{Error, Kind};
 use crate::http::auth::Caller;
-use crate::http::problem::{Failure, unknown_route};
+use crate::http::images;
+use crate::http::problem::{Failure, nothing_at};
 use crate::http::reply::detached;
-use crate::http::router::Http;
+use crate::http::state::Http;
 
 /// Answers what no other route does: as the engine would, or that there is nothing.
 pub async fn handle(State(http): State<Http>, request: Request) -> Result<Response, Failure> {
     if !is_engine_path(request.uri().path()) {
-        return Err(unknown_route(request).await);
+        let path = request.uri().path();
+        return Err(images::no_such_action(path).unwrap_or_else(|| nothing_at(path)));
     }
     let (mut parts, body) = request.into_parts();
     let opened = is_on(http.docker_api).and_then(|()| find(&parts.method, parts.uri.path()));

@@ -6,6 +6,7 @@
 mod escape;
 mod handle;
 mod query;
+mod refusal;
 mod relay;
 mod table;
 mod upload;

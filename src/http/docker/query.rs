@@ -5,7 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::escape::parse_query;
-use super::table::{Route, bad_reference, check_image_name, refusal};
+use super::refusal::{bad_reference, refusal};
+use super::table::{Route, check_image_name};
 use crate::domain::image::{ImageReference, ReferenceError};
 use crate::error::{Error, Kind};
 use crate::usecases::image_changes::Scope;

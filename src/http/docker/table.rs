@@ -3,8 +3,9 @@
 use axum::http::Method;
 
 use super::escape::unescape;
+use super::refusal::{bad_reference, refusal};
 use crate::domain::image::{ImageReference, ReferenceError};
-use crate::error::{Code, Error, Kind};
+use crate::error::{Error, Kind};
 
 /// What a route does. Names are those of the Docker CLI's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,16 +185,6 @@ pub fn check_image_name(name: &str) -> Result<(), Error> {
         Err(ReferenceError::LooksLikeId(id)) if id == name => Ok(()),
         Err(error) => Err(bad_reference(&error)),
     }
-}
-
-/// What Restock refuses here itself. It is told in the engine's shape, which has no room for a code.
-pub fn refusal(message: impl Into<String>, kind: Kind) -> Error {
-    Error { kind, ..Error::new(Code::DockerApi, message) }
-}
-
-/// The refusal of a text that is no reference.
-pub fn bad_reference(error: &ReferenceError) -> Error {
-    refusal(error.to_string(), Kind::Invalid)
 }
 
 #[cfg(test)]

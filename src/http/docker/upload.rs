@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
-use super::table::refusal;
+use super::refusal::refusal;
 use crate::adapters::engine::EngineError;
 use crate::error::{Error, Kind};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::classify::Failure;
+use super::failure::Failure;
 use super::leftovers::clean_leftovers;
 use super::work::Work;
 use crate::adapters::engine::{Engine, EngineError};

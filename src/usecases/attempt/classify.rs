@@ -2,59 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::failure::Failure;
 use super::work::Work;
 use crate::adapters::command::CommandError;
 use crate::adapters::compose::{PullProblem, pull_problem, readable};
 use crate::adapters::engine::EngineError;
-use crate::adapters::store::StoreError;
 use crate::adapters::systemd::SystemdError;
 use crate::domain::app::ServiceName;
-use crate::domain::attempt::{Action, Cause, Obstacle, Refusal, Setback, Side, Stage};
+use crate::domain::attempt::{Cause, Obstacle, Refusal, Setback, Side, Stage};
 use crate::domain::proof::Verdict;
-use crate::usecases::prove::Unproven;
-
-/// Why an observation, an action or a proof did not come to its end.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Engine(EngineError),
-    Command(CommandError),
-    Systemd(SystemdError),
-    Store(StoreError),
-    Unproven(Unproven),
-    /// The same action again, and nothing had changed.
-    NoEffect(Action),
-    /// The pure rules found that nothing can be done.
-    Stuck(Setback),
-    /// A container is missing that an action needs, or cannot be described.
-    Missing(String),
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Engine(error) => error.fmt(f),
-            Self::Command(error) => error.fmt(f),
-            Self::Systemd(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-            Self::Unproven(unproven) => f.write_str(&unproven.reason),
-            Self::NoEffect(action) => write!(f, "`{}` had no effect", action.word()),
-            Self::Stuck(setback) => f.write_str(&setback.reason),
-            Self::Missing(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
-        Self::Engine(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
 
 /// Says what a failure means. It asks the engine whether it lives: an engine that went away explains everything.
 pub(super) async fn classify(work: &Work<'_>, failure: Failure) -> Setback {

@@ -6,6 +6,7 @@ use super::work::Work;
 use crate::domain::attempt::{Cause, Intent, Obstacle, Refusal, Setback, Side, Stage};
 use crate::domain::job::{JobResult, Outcome, ServiceChange};
 use crate::error::{Attempt, Code, Error};
+use crate::usecases::jobs::Running;
 
 const DATA: &str = "data is not rolled back: volumes keep what the newer version wrote";
 
@@ -62,7 +63,7 @@ fn done(work: &Work<'_>, started: Instant) -> JobResult {
 
 /// The result of a job that another process had begun and this one has brought to an end.
 fn interrupted(work: &Work<'_>, services: Vec<ServiceChange>, what: &str, started: Instant) -> JobResult {
-    let mut result = super::resume::interrupted(work.running, services, what, started);
+    let mut result = begun_elsewhere(work.running, services, what, started);
     result.warnings.extend(work.warnings.iter().cloned());
     result
 }
@@ -214,4 +215,19 @@ pub(crate) fn unsettled(name: &str, obstacle: Obstacle) -> Error {
         Obstacle::Taken => (format!("another process works on the job on `{name}`"), "wait until it has ended"),
     };
     Error::new(Code::Unsettled, message).hint(hint)
+}
+
+/// The result of a job that another process had begun and this one has brought to an end.
+pub(super) fn begun_elsewhere(
+    running: &Running,
+    services: Vec<ServiceChange>,
+    what: &str,
+    started: Instant,
+) -> JobResult {
+    JobResult {
+        updated: !services.is_empty(),
+        services,
+        warnings: vec![format!("the process ended in the middle of this job; {what}")],
+        ..JobResult::of(running.handle.id.clone(), Outcome::Interrupted, started.elapsed())
+    }
 }

@@ -20,6 +20,7 @@
 mod actions;
 mod classify;
 mod ending;
+mod failure;
 mod leftovers;
 mod observe;
 mod proof;

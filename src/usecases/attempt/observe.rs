@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::classify::Failure;
+use super::failure::Failure;
 use super::leftovers::is_leftover;
 use super::work::Work;
 use crate::adapters::engine::{Engine, EngineError};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::classify::Failure;
+use super::failure::Failure;
 use super::observe::container_of;
 use super::work::Work;
 use crate::adapters::engine::Engine;

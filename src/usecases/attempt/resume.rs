@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::ending::unsettled;
+use super::ending::{begun_elsewhere, unsettled};
 use super::run::run;
 use super::work::{Scene, Work};
 use crate::adapters::apps_dir::AppDirError;
@@ -13,15 +13,15 @@ use crate::domain::app::ServiceName;
 use crate::domain::attempt::{Attempt, Obstacle, Stage, legacy};
 use crate::domain::container::Container;
 use crate::domain::image::ImageReference;
-use crate::domain::job::{Job, JobResult, Kind, Outcome, ServiceChange, Step};
+use crate::domain::job::{Job, JobResult, Kind, Step};
 use crate::domain::journal::{Journal, StandaloneJournal};
 use crate::domain::project::{AppSettings, Project};
 use crate::error::Error;
 use crate::usecases::context::Host;
 use crate::usecases::jobs::Running;
 use crate::usecases::left_out::without;
+use crate::usecases::resolve::settings;
 use crate::usecases::resolve::{canonical_references, check_directory, config, containers_of, redactor};
-use crate::usecases::update_app::settings;
 
 /// Finishes or takes back what `was` had begun, proves it, and reports it as interrupted.
 pub(crate) async fn resume(running: &Running, was: &Job) -> Result<JobResult, Error> {
@@ -39,11 +39,11 @@ pub(crate) async fn resume(running: &Running, was: &Job) -> Result<JobResult, Er
         },
     };
     if found.attempt.stage == Stage::Closed {
-        return Ok(interrupted(running, Vec::new(), "what was begun has been finished", started));
+        return Ok(begun_elsewhere(running, Vec::new(), "what was begun has been finished", started));
     }
     let work = match prepare(running, was, found).await? {
         Some(work) => work,
-        None => return Ok(interrupted(running, Vec::new(), "the app is gone since", started)),
+        None => return Ok(begun_elsewhere(running, Vec::new(), "the app is gone since", started)),
     };
     run(take_over(work, is_recorded).await?).await
 }
@@ -52,7 +52,7 @@ fn untouched(running: &Running, was: &Job, started: Instant) -> JobResult {
     let touched = was.step.is_some_and(Step::touches_containers);
     // `up` and `down` record no attempt: there is nothing to go back to, and the owner can simply ask again.
     let what = if touched { "a part of it may be done" } else { "nothing had been touched" };
-    interrupted(running, Vec::new(), what, started)
+    begun_elsewhere(running, Vec::new(), what, started)
 }
 
 /// What a former version of the program has left of a job that it had begun.
@@ -153,14 +153,4 @@ fn references_of(attempt: &Attempt) -> BTreeSet<String> {
     names
         .map(|name| name.parse::<ImageReference>().map_or_else(|_| name.clone(), |reference| reference.canonical()))
         .collect()
-}
-
-/// The result of a job that another process had begun and this one has brought to an end.
-pub(super) fn interrupted(running: &Running, services: Vec<ServiceChange>, what: &str, started: Instant) -> JobResult {
-    JobResult {
-        updated: !services.is_empty(),
-        services,
-        warnings: vec![format!("the process ended in the middle of this job; {what}")],
-        ..JobResult::of(running.handle.id.clone(), Outcome::Interrupted, started.elapsed())
-    }
 }

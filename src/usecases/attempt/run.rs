@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::actions::{follow_dependents, perform};
-use super::classify::{Failure, classify};
+use super::classify::classify;
 use super::ending::{Verdict, blocked};
+use super::failure::Failure;
 use super::observe::observe;
 use super::proof::prove;
 use super::work::Work;

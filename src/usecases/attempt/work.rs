@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::classify::Failure;
+use super::failure::Failure;
 
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;

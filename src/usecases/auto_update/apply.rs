@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::hold::Memories;
 use super::mark::{Marked, Marks};
-use super::pass::{PassOptions, Verdict};
+use super::options::{PassOptions, Verdict};
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::digests_in;
@@ -22,8 +22,8 @@ use crate::usecases::context::Host;
 use crate::usecases::freshness::asked_of;
 use crate::usecases::jobs::Running;
 use crate::usecases::pull::pull;
-use crate::usecases::update_app::{Prepared, UpdateOptions};
 use crate::usecases::update_container::{ContainerOptions, Pull};
+use crate::usecases::update_options::{Prepared, UpdateOptions};
 
 /// What is updated as one, with the places of its containers in the report.
 enum Unit {

@@ -1,7 +1,7 @@
 //! Tells people of newer images that nobody applies for them: no policy marks them, or something holds them back.
 
 use super::mark::Marks;
-use super::pass::Verdict;
+use super::options::Verdict;
 use crate::domain::freshness::Status;
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::host::Subject;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::pass::Scope;
+use super::options::Scope;
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::Container;
 use crate::domain::freshness::Origins;
@@ -60,7 +60,7 @@ impl Host {
         let mut seen = BTreeSet::new();
         for app in self.apps_among(&snapshot.containers).await? {
             seen.extend(app.containers.iter().map(|container| container.id.clone()));
-            if scope.has_app(&app) {
+            if scope.has_app(&app.dir.id(), app.schedule().is_some()) {
                 marks.take_app(app, &toggles);
             }
         }

@@ -6,11 +6,12 @@ mod apply;
 mod found;
 mod hold;
 mod mark;
+mod options;
 mod pass;
 mod planned;
 mod schedule;
 
 pub use hold::Skipping;
-pub use pass::{PassOptions, Scope};
+pub use options::{PassOptions, Scope};
 pub(super) use planned::Planned;
 pub use planned::ScheduleView;

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use super::hold::Memories;
 use super::mark::{Marked, Marks};
+use super::options::{PassOptions, Scope, Verdict};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
-use crate::domain::hold::HeldBack;
-use crate::domain::host::{AppId, Subject};
-use crate::domain::image::{Digest, ImageReference, ReferenceError};
+use crate::domain::host::Subject;
+use crate::domain::image::{ImageReference, ReferenceError};
 use crate::domain::job::{JobResult, Kind, Outcome, Step};
 use crate::domain::plan::runs;
 use crate::domain::report::{PassReport, Report, Updated};
@@ -19,48 +19,6 @@ use crate::error::Error;
 use crate::usecases::context::Host;
 use crate::usecases::freshness::{Ask, asked_of};
 use crate::usecases::jobs::{Running, Ticket, Wish};
-use crate::usecases::list_apps::App;
-
-/// What a pass works on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// Everything that a policy marks.
-    Everything,
-    /// What is due now: these apps, and with `rest` whatever has no schedule of its own.
-    Due { apps: BTreeSet<AppId>, rest: bool },
-}
-
-/// What the caller of a pass can choose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PassOptions {
-    /// Take back what fails.
-    pub rollback: bool,
-    pub scope: Scope,
-}
-
-impl Scope {
-    pub(super) fn has_app(&self, app: &App) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Due { apps, rest } => apps.contains(&app.dir.id()) || (*rest && app.schedule().is_none()),
-        }
-    }
-
-    /// Whether containers that belong to no app are looked at.
-    pub(super) fn has_rest(&self) -> bool {
-        matches!(self, Self::Everything | Self::Due { rest: true, .. })
-    }
-}
-
-/// What was found out of a marked container.
-pub(super) enum Verdict {
-    Fresh,
-    /// What the registry had when it was judged; none for what only this machine has.
-    Newer(Option<Digest>),
-    Held(HeldBack),
-    /// It could not be found out.
-    Unknown(String),
-}
 
 impl Host {
     /// Starts a pass, or joins the one that is running if that one was asked to do the same. Any other pass is waited

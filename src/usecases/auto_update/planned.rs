@@ -1,6 +1,6 @@
 //! What is planned to run by itself, as others see it, and the clocks it goes by.
 
-use std::sync::{Mutex, PoisonError};
+mod state;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::domain::schedule::zone_name;
 use crate::domain::time::millis;
 use crate::error::Error;
 use crate::usecases::context::Service;
+pub use state::Planned;
 
 /// By how much the wall clock may run ahead or behind without having been set.
 const DRIFT: SignedDuration = SignedDuration::from_mins(5);
@@ -50,20 +51,6 @@ pub struct AppSchedule {
     /// When what that finds can be applied.
     #[serde(serialize_with = "millis")]
     pub applies: Timestamp,
-}
-
-/// What this process has planned; nothing in one that does not serve.
-#[derive(Default)]
-pub struct Planned(Mutex<Option<Vec<ScheduleRow>>>);
-
-impl Planned {
-    pub(super) fn set(&self, rows: impl Iterator<Item = ScheduleRow>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows.collect());
-    }
-
-    pub(super) fn rows(&self) -> Option<Vec<ScheduleRow>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 impl Service {

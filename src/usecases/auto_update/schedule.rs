@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::pass::{PassOptions, Scope};
+use super::options::{PassOptions, Scope};
 use super::planned::{Serving, Watch};
 use crate::adapters::store::ScheduleRow;
 use crate::domain::hold::{HeldBack, HoldReason};

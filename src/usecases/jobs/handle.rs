@@ -1,11 +1,10 @@
 //! One job as others see it: its state, its end, and the way to cancel it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::lock_of;
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, Kind, State};
 use crate::domain::progress::Progress;
@@ -112,4 +111,9 @@ impl Handle {
 /// The error of a job that somebody has cancelled.
 pub(in crate::usecases) fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the job was cancelled before anything was touched")
+}
+
+/// The value behind a mutex, also after a panic.
+pub(super) fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,14 +8,32 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::handle::{Handle, Phase, Wish};
-use super::lock_of;
+use super::handle::{Handle, Phase, Wish, lock_of};
 use super::running::Running;
-use crate::adapters::lock::JobLock;
+use crate::adapters::lock::{JobLock, LockError};
 use crate::adapters::task;
-use crate::domain::job::{Job, JobResult, Outcome, State};
+use crate::domain::host::Target;
+use crate::domain::job::{Job, JobResult, Kind, Outcome, State};
 use crate::error::{Code, Error};
-use crate::usecases::context::Host;
+use crate::usecases::context::{Host, Service};
+
+impl Service {
+    /// Records that this process ends on purpose: what it leaves open has not died with it.
+    pub async fn leave_open(&self) {
+        if let Err(error) = self.store.let_all_go(&self.worker).await {
+            tracing::error!(%error, "that jobs are left open is not recorded: the next start counts a death for each");
+        }
+    }
+
+    /// The lock for a job of `kind` on `target`; `None` when somebody has it.
+    pub(in crate::usecases) async fn try_lock(
+        &self,
+        kind: Kind,
+        target: &Target,
+    ) -> Result<Option<JobLock>, LockError> {
+        if kind.only_looks() { self.locks.try_look(target).await } else { self.locks.try_target(target).await }
+    }
+}
 
 impl Host {
     pub(super) fn spawn_job<W, F>(

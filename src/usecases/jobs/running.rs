@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::handle::lock_of;
 use super::handle::{Handle, cancelled};
-use super::lock_of;
 use crate::adapters::lock::{ImageLocks, JobLock};
 use crate::domain::job::Step;
 use crate::error::Error;

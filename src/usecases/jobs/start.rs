@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::handle::{Handle, Phase, Ticket, Wish};
+use super::handle::{Handle, Phase, Ticket, Wish, lock_of};
 use super::running::Running;
-use super::{POLL, lock_of};
+use super::table::POLL;
 use crate::adapters::lock::JobLock;
 use crate::adapters::task;
 use crate::domain::host::Target;

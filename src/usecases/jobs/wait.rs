@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::POLL;
 use super::handle::Ticket;
+use super::table::POLL;
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobId, Outcome, State};
 use crate::error::{Code, Error};

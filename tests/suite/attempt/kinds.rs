@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use restock::domain::job::{Job, Outcome};
 use restock::error::Error;
-use restock::usecases::update_app::UpdateOptions;
 use restock::usecases::update_container::{ContainerOptions, Pull};
+use restock::usecases::update_options::UpdateOptions;
 use serde_json::json;
 
 use crate::world::{Life, Options, Service, UNIT, WEB, World, image_id, soon};
