@@ -294,6 +294,11 @@ pub fn short(id: &str) -> String {
     id.rsplit(':').next().unwrap_or(id).chars().take(SHORT).collect()
 }
 
+/// The complete form of a reference; the text itself where it is not one.
+pub fn canonical_or_as_written(text: &str) -> String {
+    text.parse::<ImageReference>().map_or_else(|_| text.to_owned(), |reference| reference.canonical())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

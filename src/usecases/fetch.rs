@@ -12,7 +12,7 @@ use super::resolve::{
 use super::update_options::{Prepared, UpdateOptions};
 use crate::adapters::apps_dir::AppDir;
 use crate::adapters::command::CommandError;
-use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, Subject, pull_problem, readable};
+use crate::adapters::compose::{Compose, Model, ProjectCall, PullProblem, Redactor, Topic, pull_problem, readable};
 use crate::adapters::lock::ImageLocks;
 use crate::domain::app::ServiceName;
 use crate::domain::container::Container;
@@ -184,7 +184,7 @@ async fn pull(
 /// A pull that failed, as Compose tells it: which service that means may not be known yet.
 struct PullFailure {
     error: CommandError,
-    subject: Option<Subject>,
+    subject: Option<Topic>,
 }
 
 impl PullFailure {
@@ -204,7 +204,7 @@ impl PullFailure {
         let service = self.service(project);
         let what = match (&service, &self.subject) {
             (Some(service), _) => format!("the pull of `{service}` failed"),
-            (None, Some(Subject::Image(reference))) => format!("the pull of `{}` failed", redactor.clean(reference)),
+            (None, Some(Topic::Image(reference))) => format!("the pull of `{}` failed", redactor.clean(reference)),
             (None, _) => "the pull failed".to_owned(),
         };
         let failure = Error { kind: ErrorKind::Upstream, ..Error::new(problem.code(), format!("{what}: {reason}")) };
@@ -218,8 +218,8 @@ impl PullFailure {
     /// The service whose pull failed; from Compose 5 on the first one that follows the image.
     fn service(&self, project: &Project) -> Option<ServiceName> {
         match self.subject.as_ref()? {
-            Subject::Service(name) => Some(ServiceName::new(name)),
-            Subject::Image(reference) => {
+            Topic::Service(name) => Some(ServiceName::new(name)),
+            Topic::Image(reference) => {
                 project.services.iter().find(|(_, service)| service.image == *reference).map(|(name, _)| name.clone())
             }
             _ => None,

@@ -22,7 +22,7 @@ pub use state::Meanings;
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The names that a request can give another meaning. What else changes meanwhile is somebody else's doing.
-pub enum Scope {
+pub enum NameScope {
     /// One reference.
     One(ImageReference),
     /// All tags of this reference's repository: a pull without a tag.
@@ -48,7 +48,7 @@ enum Before {
     /// Each name by itself.
     Names(Vec<Known>),
     /// All names of the store.
-    Store(Scope, BTreeMap<String, ImageId>),
+    Store(NameScope, BTreeMap<String, ImageId>),
 }
 
 /// A name whose meaning is remembered for as long as a change of it is under way.
@@ -63,32 +63,32 @@ impl Host {
     ///
     /// # Errors
     /// `busy` where an update has been using a name for a minute.
-    pub async fn watch_images(&self, scope: Scope, by: String) -> Result<ImageWatch, Error> {
+    pub async fn watch_images(&self, scope: NameScope, by: String) -> Result<ImageWatch, Error> {
         let (started_at, started, locks) = (Timestamp::now(), Instant::now(), OnceLock::new());
         let before = match scope {
-            Scope::One(reference) => {
+            NameScope::One(reference) => {
                 let name = reference.canonical();
                 hold(&locks, self.lock_names([name.clone()].into()).await?);
                 // A digest means the same for ever.
                 let names = if reference.digest().is_some() { Vec::new() } else { vec![name] };
                 Before::Names(self.know(names).await?)
             }
-            Scope::Removal(image) => {
+            NameScope::Removal(image) => {
                 let (names, held) = self.lock_all_names(&image).await?;
                 hold(&locks, held);
                 Before::Names(self.know(names).await?)
             }
-            Scope::Repository(ref reference) => {
+            NameScope::Repository(ref reference) => {
                 hold(&locks, self.lock_names([reference.canonical()].into()).await?);
                 Before::Store(scope, self.engine.names().await?)
             }
-            Scope::Prune { named } => {
+            NameScope::Prune { named } => {
                 if named {
                     hold(&locks, self.lock_names(self.used_names().await?).await?);
                 }
                 Before::Store(scope, self.engine.names().await?)
             }
-            Scope::Archive => Before::Store(scope, self.engine.names().await?),
+            NameScope::Archive => Before::Store(scope, self.engine.names().await?),
         };
         Ok(ImageWatch { before, by, started_at, started, locks })
     }
@@ -169,7 +169,7 @@ fn hold(cell: &OnceLock<ImageLocks>, locks: ImageLocks) {
 
 /// The differences between two looks at the whole store that are of `scope`.
 fn changed(
-    scope: &Scope,
+    scope: &NameScope,
     before: &BTreeMap<String, ImageId>,
     now: &BTreeMap<String, ImageId>,
     loaded: &[String],
@@ -177,11 +177,11 @@ fn changed(
     let loaded = loaded.iter().filter_map(|name| name.parse::<ImageReference>().ok());
     let loaded: BTreeSet<_> = loaded.map(|name| name.canonical()).collect();
     let concerned = |name: &str| match scope {
-        Scope::One(reference) | Scope::Repository(reference) => {
+        NameScope::One(reference) | NameScope::Repository(reference) => {
             name.strip_prefix(&reference.repository()).is_some_and(|rest| rest.starts_with(':'))
         }
-        Scope::Archive => loaded.contains(name),
-        Scope::Removal(_) | Scope::Prune { .. } => !now.contains_key(name),
+        NameScope::Archive => loaded.contains(name),
+        NameScope::Removal(_) | NameScope::Prune { .. } => !now.contains_key(name),
     };
     let names: BTreeSet<_> = before.keys().chain(now.keys()).filter(|name| concerned(name)).collect();
     let changes = names.into_iter().map(|name| (name, (before.get(name), now.get(name))));
@@ -206,9 +206,9 @@ mod tests {
             let changed = changed(&scope, &before, &now, &loaded).into_keys();
             changed.map(|name| name.trim_start_matches("docker.io/library/").to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(changed(Scope::Repository("a:1".parse().unwrap()), &[]), ["a:1", "a:2"]);
-        assert_eq!(changed(Scope::Archive, &["ab:1", "same:1", "<none>"]), ["ab:1"]);
-        assert_eq!(changed(Scope::Prune { named: true }, &[]), ["gone:1"]);
+        assert_eq!(changed(NameScope::Repository("a:1".parse().unwrap()), &[]), ["a:1", "a:2"]);
+        assert_eq!(changed(NameScope::Archive, &["ab:1", "same:1", "<none>"]), ["ab:1"]);
+        assert_eq!(changed(NameScope::Prune { named: true }, &[]), ["gone:1"]);
     }
 
     #[tokio::test]

@@ -58,9 +58,9 @@ pub async fn prove(
     let mut watch = Watch { started: Instant::now(), lives: HashMap::new() };
     loop {
         match watch.look(engine, project, expected, patience).await? {
-            Look::Good(containers) => return Ok(containers),
-            Look::Bad(unproven) => return Err(NotProven::Unproven(unproven)),
-            Look::Again => tokio::time::sleep(patience.look).await,
+            Sight::Good(containers) => return Ok(containers),
+            Sight::Bad(unproven) => return Err(NotProven::Unproven(unproven)),
+            Sight::Again => tokio::time::sleep(patience.look).await,
         }
     }
 }
@@ -130,7 +130,7 @@ impl Patience {
     }
 }
 
-enum Look {
+enum Sight {
     Good(Vec<Container>),
     Again,
     Bad(Unproven),
@@ -149,12 +149,12 @@ impl Watch {
         project: &ProjectName,
         expected: &BTreeMap<ServiceName, Expectation>,
         patience: Patience,
-    ) -> Result<Look, EngineError> {
+    ) -> Result<Sight, EngineError> {
         let containers = engine.project_containers(project).await?;
         let services = by_service(&containers);
         let mut waiting = None;
         for (service, expectation) in expected {
-            let bad = |reason: String| Ok(Look::Bad(Unproven { service: service.clone(), reason }));
+            let bad = |reason: String| Ok(Sight::Bad(Unproven { service: service.clone(), reason }));
             let Some(replicas) = services.get(service) else {
                 return bad("it has no container".into());
             };
@@ -172,14 +172,14 @@ impl Watch {
             }
         }
         let Some((service, reason, start_period)) = waiting else {
-            return Ok(Look::Good(containers));
+            return Ok(Sight::Good(containers));
         };
         let limit = patience.limit(start_period);
         if self.started.elapsed() < limit {
-            return Ok(Look::Again);
+            return Ok(Sight::Again);
         }
         let reason = format!("after {} s {reason}", limit.as_secs());
-        Ok(Look::Bad(Unproven { service: service.clone(), reason }))
+        Ok(Sight::Bad(Unproven { service: service.clone(), reason }))
     }
 
     /// How long a container has been as it is now, by this machine's clock: a remote engine's may differ.

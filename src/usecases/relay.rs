@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::jobs::Running;
 use crate::adapters::compose::{Progress, ProgressLine, parse_line};
-use crate::adapters::compose::{Redactor, Subject};
+use crate::adapters::compose::{Redactor, Topic};
 
 /// The shortest time between two events of one layer: enough for a bar to move smoothly.
 const PACE: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ pub struct Relay<'a> {
     /// Containers that the command says it has started, made or made anew.
     pub touched: BTreeSet<String>,
     /// The service or image whose pull failed first.
-    pub failed: Option<Subject>,
+    pub failed: Option<Topic>,
 }
 
 impl<'a> Relay<'a> {
@@ -47,7 +47,7 @@ impl<'a> Relay<'a> {
             // The first failure is the cause; the others are interrupted by it.
             self.failed.get_or_insert_with(|| whole(&progress.subject).clone());
         }
-        if let Subject::Container(name) = &progress.subject
+        if let Topic::Container(name) = &progress.subject
             && matches!(progress.status.as_str(), "Started" | "Recreated" | "Created" | "Restarted")
         {
             self.touched.insert(name.clone());
@@ -70,7 +70,7 @@ impl<'a> Relay<'a> {
             data["total"] = total.into();
             data["percent"] = (current.min(total) * 100 / total).into();
         }
-        if matches!(progress.subject, Subject::Container(_)) {
+        if matches!(progress.subject, Topic::Container(_)) {
             let running = self.running;
             return running.host.service.events.tell(Some(&running.handle.id), "container", data);
         }
@@ -79,20 +79,20 @@ impl<'a> Relay<'a> {
 }
 
 /// What a layer is of; anything else is whole itself.
-fn whole(subject: &Subject) -> &Subject {
+fn whole(subject: &Topic) -> &Topic {
     match subject {
-        Subject::Layer { of, .. } => whole(of),
+        Topic::Layer { of, .. } => whole(of),
         other => other,
     }
 }
 
-fn describe(subject: &Subject) -> (String, serde_json::Value) {
+fn describe(subject: &Topic) -> (String, serde_json::Value) {
     match subject {
-        Subject::Service(name) => (name.clone(), json!({ "service": name })),
-        Subject::Image(reference) => (reference.clone(), json!({ "image": reference })),
-        Subject::Container(name) => (name.clone(), json!({ "container": name })),
-        Subject::Other(name) => (name.clone(), json!({ "resource": name })),
-        Subject::Layer { of, layer } => {
+        Topic::Service(name) => (name.clone(), json!({ "service": name })),
+        Topic::Image(reference) => (reference.clone(), json!({ "image": reference })),
+        Topic::Container(name) => (name.clone(), json!({ "container": name })),
+        Topic::Other(name) => (name.clone(), json!({ "resource": name })),
+        Topic::Layer { of, layer } => {
             let (key, mut what) = describe(of);
             what["layer"] = layer.as_str().into();
             (format!("{key} {layer}"), what)

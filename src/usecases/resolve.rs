@@ -9,7 +9,7 @@ use crate::adapters::apps_dir::AppDir;
 use crate::adapters::compose::{Compose, Model, ProjectCall, Redactor};
 use crate::domain::app::ServiceName;
 use crate::domain::container::{Container, ContainerState};
-use crate::domain::image::ImageReference;
+use crate::domain::image::canonical_or_as_written;
 use crate::domain::project::{AppSettings, Project};
 use crate::error::{Code, Error, config_error};
 
@@ -182,7 +182,5 @@ pub(super) fn settings(model: &Model, app: &AppDir) -> Result<AppSettings, Error
 /// The complete forms of the references of a project: what its lock on images is named by.
 pub fn canonical_references(project: &Project) -> BTreeSet<String> {
     let images = project.services.values().map(|service| &service.image);
-    images
-        .map(|image| image.parse::<ImageReference>().map_or_else(|_| image.clone(), |image| image.canonical()))
-        .collect()
+    images.map(|image| canonical_or_as_written(image)).collect()
 }

@@ -13,5 +13,5 @@ mod verbs;
 pub use failure::{PullProblem, Redactor, pull_problem, readable};
 pub use locate::{LocateError, Locator};
 pub use model::Model;
-pub use progress::{Progress, ProgressLine, Subject, parse_line};
+pub use progress::{Progress, ProgressLine, Topic, parse_line};
 pub use verbs::{Compose, ConfigError, ProjectCall};

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// One event, in the words both shapes share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    pub subject: Subject,
+    pub subject: Topic,
     /// What is happening: `Pulling`, `Downloading`, `Recreated`, …
     pub status: String,
     /// Bytes done and in all, where the engine tells.
@@ -21,14 +21,14 @@ pub struct Progress {
 
 /// What an event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
+pub enum Topic {
     /// A service's pull.
     Service(String),
     /// A pull by image reference, as Compose 5 names it.
     Image(String),
     /// A layer of one of the above.
     Layer {
-        of: Box<Subject>,
+        of: Box<Topic>,
         layer: String,
     },
     Container(String),
@@ -88,15 +88,15 @@ pub fn parse_line(line: &str) -> ProgressLine {
     })
 }
 
-fn subject(id: &str, parent: &str) -> Subject {
+fn subject(id: &str, parent: &str) -> Topic {
     if !parent.is_empty() {
-        return Subject::Layer { of: Box::new(subject(parent, "")), layer: id.to_owned() };
+        return Topic::Layer { of: Box::new(subject(parent, "")), layer: id.to_owned() };
     }
     match id.split_once(' ') {
-        Some(("Image", reference)) => Subject::Image(reference.to_owned()),
-        Some(("Container", name)) => Subject::Container(name.to_owned()),
-        Some(_) => Subject::Other(id.to_owned()),
-        None => Subject::Service(id.to_owned()),
+        Some(("Image", reference)) => Topic::Image(reference.to_owned()),
+        Some(("Container", name)) => Topic::Container(name.to_owned()),
+        Some(_) => Topic::Other(id.to_owned()),
+        None => Topic::Service(id.to_owned()),
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
         );
         assert_eq!((old.status.as_str(), old.current, old.total), ("Downloading", Some(10), Some(20)));
         assert_eq!((new.status.as_str(), new.current, new.total), ("Downloading", Some(10), Some(20)));
-        assert_eq!(old.subject, Subject::Layer { of: Box::new(Subject::Service("web".into())), layer: "a1".into() });
+        assert_eq!(old.subject, Topic::Layer { of: Box::new(Topic::Service("web".into())), layer: "a1".into() });
         assert_eq!(event(r#"{"id":"Container p-a-1","status":"Recreated"}"#).status, "Recreated");
         assert_eq!(event(r#"{"id":"Container p-a-1","status":"Done","text":"Recreated"}"#).status, "Recreated");
     }

@@ -9,7 +9,7 @@ use super::refusal::{bad_reference, refusal};
 use super::table::{Route, check_image_name};
 use crate::domain::image::{ImageReference, ReferenceError};
 use crate::error::{Error, Kind};
-use crate::usecases::image_changes::Scope;
+use crate::usecases::image_changes::NameScope;
 
 /// A query, understood once: it is written anew for the engine.
 pub struct Query(Vec<(String, String)>);
@@ -33,16 +33,16 @@ impl Query {
     }
 
     /// Refuses what a route cannot mean. Gives the names that get another meaning; `name` is the one in the path.
-    pub fn check(&self, route: Route, name: &str) -> Result<Option<Scope>, Error> {
+    pub fn check(&self, route: Route, name: &str) -> Result<Option<NameScope>, Error> {
         if matches!(route, Route::List | Route::Search | Route::Prune) && !are_filters(self.value("filters")) {
             return Err(refusal("invalid filter", Kind::Invalid));
         }
         match route {
             Route::Create => return self.check_create(),
-            Route::Tag => return Ok(Some(Scope::One(target(self.value("repo"), self.value("tag"))?))),
-            Route::Load => return Ok(Some(Scope::Archive)),
-            Route::Remove => return Ok(Some(Scope::Removal(name.to_owned()))),
-            Route::Prune => return Ok(Some(Scope::Prune { named: self.prunes_named() })),
+            Route::Tag => return Ok(Some(NameScope::One(target(self.value("repo"), self.value("tag"))?))),
+            Route::Load => return Ok(Some(NameScope::Archive)),
+            Route::Remove => return Ok(Some(NameScope::Removal(name.to_owned()))),
+            Route::Prune => return Ok(Some(NameScope::Prune { named: self.prunes_named() })),
             Route::Push if !self.value("tag").is_empty() => drop(target("x", self.value("tag"))?),
             Route::Search if !is_limit(self.value("limit")) => {
                 return Err(refusal("invalid limit specified", Kind::Invalid));
@@ -65,20 +65,20 @@ impl Query {
         }
     }
 
-    fn check_create(&self) -> Result<Option<Scope>, Error> {
+    fn check_create(&self) -> Result<Option<NameScope>, Error> {
         // The engine takes `name:` for the name.
         let image = self.value("fromImage").trim_end_matches(':');
         match (image, self.value("fromSrc"), self.value("repo")) {
             ("", "", _) => Err(blank()),
             ("", _, "") => Ok(None),
-            ("", _, repository) => Ok(Some(Scope::One(target(repository, self.value("tag"))?))),
+            ("", _, repository) => Ok(Some(NameScope::One(target(repository, self.value("tag"))?))),
             (image, ..) => {
                 let pulled = target(image, self.value("tag"))?;
                 if pulled.repository() == "docker.io/library/scratch" {
                     return Err(refusal("'scratch' is a reserved name", Kind::Forbidden));
                 }
                 let all_tags = pulled.tag().is_none() && pulled.digest().is_none();
-                Ok(Some(if all_tags { Scope::Repository(pulled) } else { Scope::One(pulled) }))
+                Ok(Some(if all_tags { NameScope::Repository(pulled) } else { NameScope::One(pulled) }))
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::usecases::jobs::Running;
 const DATA: &str = "data is not rolled back: volumes keep what the newer version wrote";
 
 /// The end that the loop has come to.
-pub(super) enum Verdict {
+pub(super) enum Closing {
     /// New is proven.
     Done,
     /// Old is proven, after this setback.
@@ -20,7 +20,7 @@ pub(super) enum Verdict {
     Failed(Setback),
 }
 
-impl Verdict {
+impl Closing {
     /// The verdict of a stage in which one side is proven.
     pub(super) fn proven(stage: &Stage) -> Self {
         match stage {

@@ -12,7 +12,7 @@ use crate::adapters::store::Found;
 use crate::domain::app::ServiceName;
 use crate::domain::attempt::{Attempt, Obstacle, Stage, legacy};
 use crate::domain::container::Container;
-use crate::domain::image::ImageReference;
+use crate::domain::image::canonical_or_as_written;
 use crate::domain::job::{Job, JobResult, Kind, Step};
 use crate::domain::journal::{Journal, StandaloneJournal};
 use crate::domain::project::{AppSettings, Project};
@@ -148,9 +148,7 @@ async fn take_over(mut work: Work<'_>, is_recorded: bool) -> Result<Work<'_>, Er
     Ok(work)
 }
 
+/// The complete forms of an attempt's references, by which their locks are named.
 fn references_of(attempt: &Attempt) -> BTreeSet<String> {
-    let names = attempt.references().map(|reference| &reference.change.reference);
-    names
-        .map(|name| name.parse::<ImageReference>().map_or_else(|_| name.clone(), |reference| reference.canonical()))
-        .collect()
+    attempt.references().map(|reference| canonical_or_as_written(&reference.change.reference)).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::actions::{follow_dependents, perform};
 use super::classify::classify;
-use super::ending::{Verdict, blocked};
+use super::ending::{Closing, blocked};
 use super::failure::Failure;
 use super::observe::observe;
 use super::proof::prove;
@@ -24,7 +24,7 @@ const DEATHS: u32 = 2;
 /// What one turn of the loop has led to.
 enum Turn {
     Again,
-    Closed(Verdict),
+    Closed(Closing),
 }
 
 /// Brings an attempt to its end, from whatever stage it is in.
@@ -67,11 +67,11 @@ pub(crate) async fn run(mut work: Work<'_>) -> Result<JobResult, Error> {
                 let verdict = match &work.attempt.stage {
                     Stage::Proven { .. } => {
                         work.warn(format!("after the {}, cleaning up failed: {}", work.what(), setback.reason));
-                        Verdict::proven(&work.attempt.stage)
+                        Closing::proven(&work.attempt.stage)
                     }
                     _ => {
                         hold(&work, &setback).await;
-                        Verdict::Failed(setback)
+                        Closing::Failed(setback)
                     }
                 };
                 return end(work, verdict, started).await;
@@ -82,7 +82,7 @@ pub(crate) async fn run(mut work: Work<'_>) -> Result<JobResult, Error> {
 
 /// Reports an end. Before that, containers follow those whose namespaces they shared: these may have been replaced
 /// however the attempt ended.
-async fn end(mut work: Work<'_>, verdict: Verdict, started: Instant) -> Result<JobResult, Error> {
+async fn end(mut work: Work<'_>, verdict: Closing, started: Instant) -> Result<JobResult, Error> {
     if !work.run.did(&Action::FollowDependents) {
         follow_dependents(&mut work).await;
     }
@@ -106,7 +106,7 @@ async fn turn(work: &mut Work<'_>) -> Result<Turn, Failure> {
                 work.warnings.extend(differences);
             }
             if let Some(lost) = lost {
-                return Ok(Turn::Closed(Verdict::Failed(lost)));
+                return Ok(Turn::Closed(Closing::Failed(lost)));
             }
             let why = match &work.attempt.stage {
                 Stage::Back { why } => Some(why.clone()),
@@ -116,7 +116,7 @@ async fn turn(work: &mut Work<'_>) -> Result<Turn, Failure> {
             Ok(Turn::Again)
         }
         Next::Stuck(setback) => Err(Failure::Stuck(setback)),
-        Next::Close => Ok(Turn::Closed(Verdict::proven(&work.attempt.stage))),
+        Next::Close => Ok(Turn::Closed(Closing::proven(&work.attempt.stage))),
     }
 }
 

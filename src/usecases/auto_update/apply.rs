@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::hold::Memories;
 use super::mark::{Marked, Marks};
-use super::options::{PassOptions, Verdict};
+use super::options::{Finding, PassOptions};
 use crate::domain::app::{AppName, ServiceName};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::digests_in;
@@ -26,7 +26,7 @@ use crate::usecases::update_container::{ContainerOptions, Pull};
 use crate::usecases::update_options::{Prepared, UpdateOptions};
 
 /// What is updated as one, with the places of its containers in the report.
-enum Unit {
+enum Share {
     App { name: AppName, options: UpdateOptions, places: Vec<usize> },
     Container { id: String, options: ContainerOptions, place: usize },
 }
@@ -36,10 +36,10 @@ pub(super) async fn apply(
     running: &Running,
     options: &PassOptions,
     marks: &Marks,
-    verdicts: &[Verdict],
+    verdicts: &[Finding],
     report: &mut PassReport,
 ) -> Result<(), Error> {
-    let newer: Vec<usize> = (0..verdicts.len()).filter(|place| matches!(verdicts[*place], Verdict::Newer(_))).collect();
+    let newer: Vec<usize> = (0..verdicts.len()).filter(|place| matches!(verdicts[*place], Finding::Newer(_))).collect();
     if newer.is_empty() {
         return Ok(());
     }
@@ -87,7 +87,7 @@ pub(super) async fn apply(
     Ok(())
 }
 
-impl Unit {
+impl Share {
     fn places(&self) -> impl Iterator<Item = usize> {
         match self {
             Self::App { places, .. } => places.clone(),
@@ -142,14 +142,14 @@ async fn pull_one(
 async fn hold_unjudged(
     host: &Host,
     marks: &Marks,
-    verdicts: &[Verdict],
+    verdicts: &[Finding],
     newer: &[usize],
     pulled: &BTreeMap<String, LocalImage>,
 ) -> Result<Vec<(usize, HeldBack)>, Error> {
     let (mut held, mut memories) = (Vec::new(), Memories::new());
     for place in newer {
         let marked = &marks.marked[*place];
-        let (Verdict::Newer(Some(judged)), Some(reference)) = (&verdicts[*place], marked.reference()) else { continue };
+        let (Finding::Newer(Some(judged)), Some(reference)) = (&verdicts[*place], marked.reference()) else { continue };
         let Some(image) = pulled.get(&reference.canonical()) else { continue };
         if let Some(reason) =
             host.failed_here(host.memory_of(marks, marked, &mut memories).await?, &marked.known_as(), image)
@@ -175,12 +175,12 @@ fn canonical(marked: &Marked) -> String {
 
 fn units(
     marks: &Marks,
-    verdicts: &[Verdict],
+    verdicts: &[Finding],
     rollback: bool,
     newer: &[usize],
     pulled: &Arc<BTreeMap<String, ImageId>>,
-) -> Vec<Unit> {
-    let rests = |place: usize| matches!(verdicts[place], Verdict::Fresh) || newer.contains(&place);
+) -> Vec<Share> {
+    let rests = |place: usize| matches!(verdicts[place], Finding::Fresh) || newer.contains(&place);
     let mut apps: BTreeMap<&AppName, Vec<usize>> = BTreeMap::new();
     let mut units = Vec::new();
     for place in newer {
@@ -190,7 +190,7 @@ fn units(
                 let here = pulled.get(&canonical(marked)).cloned();
                 let pull = if marked.local { Pull::Never } else { here.map_or(Pull::Always, Pull::UnlessItIs) };
                 let options = ContainerOptions { pull, no_rollback: !rollback, follows: None };
-                units.push(Unit::Container { id: marked.container.id.clone(), options, place: *place });
+                units.push(Share::Container { id: marked.container.id.clone(), options, place: *place });
             }
         }
     }
@@ -209,28 +209,28 @@ fn units(
         // Without names the whole app is applied, as a person would: only where nothing in it has to be left as it is.
         let named = if whole { BTreeSet::new() } else { due.iter().map(ToString::to_string).collect() };
         let options = UpdateOptions { no_rollback: !rollback, services: named, prepared: Some(Arc::new(prepared)) };
-        units.push(Unit::App { name: app.clone(), options, places });
+        units.push(Share::App { name: app.clone(), options, places });
     }
     units
 }
 
-async fn run(host: &Arc<Host>, unit: &Unit) -> Result<Job, Error> {
+async fn run(host: &Arc<Host>, unit: &Share) -> Result<Job, Error> {
     match unit {
-        Unit::App { name, options, .. } => {
+        Share::App { name, options, .. } => {
             host.service.run_to_end(|| host.start_update(name.as_str(), options.clone())).await
         }
-        Unit::Container { id, options, .. } => {
+        Share::Container { id, options, .. } => {
             host.service.run_to_end(|| host.start_container_update(id, options.clone())).await
         }
     }
 }
 
-fn note(unit: &Unit, ended: Result<Job, Error>, marks: &Marks, report: &mut PassReport) {
+fn note(unit: &Share, ended: Result<Job, Error>, marks: &Marks, report: &mut PassReport) {
     let name = match unit {
-        Unit::App { name, .. } => name.to_string(),
-        Unit::Container { place, .. } => marks.marked[*place].container.name.clone(),
+        Share::App { name, .. } => name.to_string(),
+        Share::Container { place, .. } => marks.marked[*place].container.name.clone(),
     };
-    if let (Unit::App { name, .. }, Ok(job)) = (unit, &ended) {
+    if let (Share::App { name, .. }, Ok(job)) = (unit, &ended) {
         note_recreated(name, job, marks, report);
     }
     for place in unit.places() {

@@ -1,7 +1,7 @@
 //! Tells people of newer images that nobody applies for them: no policy marks them, or something holds them back.
 
 use super::mark::Marks;
-use super::options::Verdict;
+use super::options::Finding;
 use crate::domain::freshness::Status;
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::host::Subject;
@@ -16,7 +16,7 @@ use crate::usecases::policies::policy_of;
 
 impl Host {
     /// Announces what waits, each image once. What a pass applies is told when it is done.
-    pub(super) async fn announce_waiting(&self, marks: &Marks, verdicts: &[Verdict]) -> Result<(), Error> {
+    pub(super) async fn announce_waiting(&self, marks: &Marks, verdicts: &[Finding]) -> Result<(), Error> {
         if self.service.notifying.who_wants(Event::Found).is_empty() {
             return Ok(());
         }
@@ -25,7 +25,7 @@ impl Host {
             let applied = |service: &_| {
                 let mut marked = marks.marked.iter().zip(verdicts);
                 marked.any(|(marked, verdict)| {
-                    matches!(verdict, Verdict::Newer(_)) && marked.is_of(name) && marked.service_name() == Some(service)
+                    matches!(verdict, Finding::Newer(_)) && marked.is_of(name) && marked.service_name() == Some(service)
                 })
             };
             let mut status = self.status_of(app, &marks.snapshot.origins, &running, Ask::IfStale).await;

@@ -39,7 +39,7 @@ impl Scope {
 }
 
 /// What was found out of a marked container.
-pub(super) enum Verdict {
+pub(super) enum Finding {
     Fresh,
     /// What the registry had when it was judged; none for what only this machine has.
     Newer(Option<Digest>),

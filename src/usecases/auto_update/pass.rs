@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::hold::Memories;
 use super::mark::{Marked, Marks};
-use super::options::{PassOptions, Scope, Verdict};
+use super::options::{Finding, PassOptions, Scope};
 use crate::domain::container::LocalImage;
 use crate::domain::freshness::Status;
 use crate::domain::host::Subject;
@@ -60,7 +60,7 @@ impl Host {
         let verdicts = self.judge(&marks).await?;
         let mut report = first_report(&marks, &verdicts);
         for (report, verdict) in report.reports.iter_mut().zip(&verdicts) {
-            if matches!(verdict, Verdict::Newer(_)) {
+            if matches!(verdict, Finding::Newer(_)) {
                 report.updated = Updated::Pending;
             }
         }
@@ -68,7 +68,7 @@ impl Host {
     }
 
     /// Asks for each reference once, and tells each container what that means for it.
-    async fn judge(&self, marks: &Marks) -> Result<Vec<Verdict>, Error> {
+    async fn judge(&self, marks: &Marks) -> Result<Vec<Finding>, Error> {
         let asked = asked_of(marks.marked.iter().filter_map(|marked| marked.followed(&marks.snapshot.origins)));
         self.service.freshness.learn(&asked, Ask::Force).await;
         let local: BTreeSet<_> =
@@ -81,7 +81,7 @@ impl Host {
             let container = &marked.container;
             if marked.local {
                 if let Some(reason) = not_a_name(&marked.image) {
-                    verdicts.push(Verdict::Unknown(reason));
+                    verdicts.push(Finding::Unknown(reason));
                     continue;
                 }
                 let image = images.get(&marked.image).and_then(Option::as_ref);
@@ -96,9 +96,9 @@ impl Host {
                     Some(image) => {
                         let memory = self.memory_of(marks, marked, &mut memories).await?;
                         let held = self.held_back_here(memory, &marked.known_as(), image);
-                        held.map_or(Verdict::Newer(None), Verdict::Held)
+                        held.map_or(Finding::Newer(None), Finding::Held)
                     }
-                    None => Verdict::Fresh,
+                    None => Finding::Fresh,
                 });
                 continue;
             }
@@ -107,15 +107,15 @@ impl Host {
             let reference = marked.reference();
             let failure = reference.as_ref().and_then(|reference| self.service.freshness.known(reference)?.failure);
             verdicts.push(match (found.status, failure, &found.remote_digest, reference) {
-                (Status::Skipped, ..) => Verdict::Fresh,
-                (_, Some(failure), ..) => Verdict::Unknown(failure),
+                (Status::Skipped, ..) => Finding::Fresh,
+                (_, Some(failure), ..) => Finding::Unknown(failure),
                 (Status::Outdated, None, Some(digest), Some(reference)) => {
                     let memory = self.memory_of(marks, marked, &mut memories).await?;
                     let held = self.held_back(memory, &marked.known_as(), &reference, digest).await?;
-                    held.map_or_else(|| Verdict::Newer(Some(digest.clone())), Verdict::Held)
+                    held.map_or_else(|| Finding::Newer(Some(digest.clone())), Finding::Held)
                 }
-                (Status::Error, ..) => Verdict::Unknown(found.message.unwrap_or_default()),
-                _ => Verdict::Fresh,
+                (Status::Error, ..) => Finding::Unknown(found.message.unwrap_or_default()),
+                _ => Finding::Fresh,
             });
         }
         Ok(verdicts)
@@ -159,11 +159,11 @@ async fn pass(running: &Running, options: &PassOptions) -> Result<JobResult, Err
 }
 
 /// The report before anything is done.
-fn first_report(marks: &Marks, verdicts: &[Verdict]) -> PassReport {
+fn first_report(marks: &Marks, verdicts: &[Finding]) -> PassReport {
     let mut errors = marks.errors.clone();
     let mut reports = Vec::with_capacity(verdicts.len());
     for (marked, verdict) in marks.marked.iter().zip(verdicts) {
-        if let Verdict::Unknown(reason) = verdict {
+        if let Finding::Unknown(reason) = verdict {
             errors.push(format!("{}: {reason}", marked.container.name));
         }
         reports.push(report_of(marked, verdict));
@@ -171,16 +171,16 @@ fn first_report(marks: &Marks, verdicts: &[Verdict]) -> PassReport {
     PassReport { reports, errors }
 }
 
-fn report_of(marked: &Marked, verdict: &Verdict) -> Report {
+fn report_of(marked: &Marked, verdict: &Finding) -> Report {
     Report {
         container_id: marked.container.id.clone(),
         container_name: marked.container.name.clone(),
         image_name: marked.image.clone(),
         policy: marked.policy,
         unit: marked.unit.clone(),
-        updated: if matches!(verdict, Verdict::Unknown(_)) { Updated::Failed } else { Updated::False },
+        updated: if matches!(verdict, Finding::Unknown(_)) { Updated::Failed } else { Updated::False },
         held_back: match verdict {
-            Verdict::Held(held) => Some(held.clone()),
+            Finding::Held(held) => Some(held.clone()),
             _ => None,
         },
     }

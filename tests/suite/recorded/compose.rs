@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use restock::adapters::compose::{
-    Model, Progress, ProgressLine, PullProblem, Subject, parse_line, pull_problem, readable,
+    Model, Progress, ProgressLine, PullProblem, Topic, parse_line, pull_problem, readable,
 };
 use restock::domain::app::ServiceName;
 
@@ -71,9 +71,9 @@ fn events(path: &Path) -> (Vec<Progress>, Vec<String>) {
     (events, errors)
 }
 
-fn root(subject: &Subject) -> &Subject {
+fn root(subject: &Topic) -> &Topic {
     match subject {
-        Subject::Layer { of, .. } => root(of),
+        Topic::Layer { of, .. } => root(of),
         other => other,
     }
 }
@@ -89,17 +89,17 @@ fn every_event_is_about_a_service_an_image_or_a_container_of_the_project() {
         for event in &events {
             assert!(!event.status.is_empty(), "{}: {event:?}", path.display());
             match root(&event.subject) {
-                Subject::Service(service) => assert!(services.contains(service.as_str()), "{service}"),
-                Subject::Image(image) => assert!(image.contains("/demo/"), "{image}"),
-                Subject::Container(container) => {
+                Topic::Service(service) => assert!(services.contains(service.as_str()), "{service}"),
+                Topic::Image(image) => assert!(image.contains("/demo/"), "{image}"),
+                Topic::Container(container) => {
                     // A dry run names replacements `<12 hex>_<name>`.
                     let name = container.rsplit('_').next().unwrap();
                     assert!(projects.contains(name.split('-').next().unwrap()), "{container}");
                 }
-                Subject::Other(resource) => {
+                Topic::Other(resource) => {
                     assert!(["Network ", "Volume "].iter().any(|kind| resource.starts_with(kind)), "{resource}");
                 }
-                Subject::Layer { .. } => unreachable!("a layer of a layer"),
+                Topic::Layer { .. } => unreachable!("a layer of a layer"),
             }
         }
     }
@@ -110,7 +110,7 @@ fn bytes_of_layers_are_counted() {
     for path in VERSIONS.map(|version| recordings(version).join("pull-new")) {
         let (events, _) = events(&path);
         let counted = |event: &&Progress| event.current.is_some() && event.total >= event.current;
-        let layers = events.iter().filter(|event| matches!(event.subject, Subject::Layer { .. }));
+        let layers = events.iter().filter(|event| matches!(event.subject, Topic::Layer { .. }));
         // A containerd store tells no bytes through Compose 2.
         if !path.to_string_lossy().contains("containerd") {
             assert!(layers.clone().any(|layer| counted(&layer)), "{}", path.display());
@@ -126,7 +126,7 @@ fn what_was_recreated_is_told_in_the_same_words_by_every_version() {
         let containers = |status: &str| -> BTreeSet<String> {
             let of = events.iter().filter(|event| event.status == status);
             of.filter_map(|event| match &event.subject {
-                Subject::Container(name) => Some(name.clone()),
+                Topic::Container(name) => Some(name.clone()),
                 _ => None,
             })
             .collect()
