@@ -52,7 +52,7 @@ async fn each_change_meets(kind: Change, fault: Fault) {
                 world.engine.come_back();
             }
             let job = settled(&service, &job).await;
-            if job.result.is_none() && job.error.as_ref().is_some_and(|error| is_of_engine(error)) {
+            if job.result.is_none() && job.error.as_ref().is_some_and(is_of_engine) {
                 // Refused before anything was touched.
                 assert_eq!(containers(&world), before, "{case}: {job:?}");
             } else {
