@@ -284,7 +284,7 @@ pub struct JobError {
     /// The containers that did not work, as they were before anything was taken back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<FailedContainer>,
-    /// Written as the HTTP status of an answer that is this failure.
+    /// HTTP status this failure is told with.
     #[serde(rename = "status")]
     #[schema(value_type = u16)]
     pub kind: failure::Kind,
