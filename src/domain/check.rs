@@ -1,5 +1,7 @@
 //! What a check of the registries found.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +11,9 @@ use super::freshness::{Finding, Status};
 use super::hold::HeldBack;
 use super::image::Digest;
 use super::time::millis;
+
+/// The apps that a check is about; `None` means all.
+pub type Checked = Option<BTreeSet<AppName>>;
 
 /// The freshness of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

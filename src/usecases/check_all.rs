@@ -15,8 +15,7 @@ use super::known_projects::Trust;
 use super::list_apps::App;
 use super::policies::policy_of;
 use crate::adapters::apps_dir::FoundApp;
-use crate::domain::app::AppName;
-use crate::domain::check::{AppStatus, CheckError, CheckReport};
+use crate::domain::check::{AppStatus, CheckError, CheckReport, Checked};
 use crate::domain::freshness::Status;
 use crate::domain::host::Subject;
 use crate::domain::job::{Job, JobResult, Kind, Outcome, Step};
@@ -24,9 +23,6 @@ use crate::error::Error;
 
 /// How many apps are asked about at once: they wait for registries, of which each has a limit of its own.
 const AT_ONCE: usize = 32;
-
-/// The apps that a check is about; `None` means all.
-pub type Checked = Option<BTreeSet<AppName>>;
 
 impl Host {
     /// Starts a check of the apps that are named, or of all, or joins one that runs and is about these. Another one is

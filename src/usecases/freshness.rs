@@ -5,11 +5,12 @@ mod details;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use details::Details;
 pub use details::Unknown;
+pub(super) use details::lock;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
@@ -22,9 +23,9 @@ use crate::domain::freshness::{Comparison, Finding, Known, Origins, Status, comp
 use crate::domain::image::{Digest, ImageReference};
 
 /// How long an answer is believed.
-const BELIEVED: Duration = Duration::from_secs(5 * 60);
+pub(super) const BELIEVED: Duration = Duration::from_secs(5 * 60);
 /// How long a reader waits who has not insisted; then what is known has to do.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How much somebody wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub enum Ask {
 
 impl Ask {
     /// Whether whoever asks waits for the answer, however long it takes.
-    fn insists(self) -> bool {
+    pub(super) fn insists(self) -> bool {
         matches!(self, Self::Force | Self::Since(_))
     }
 }
@@ -62,19 +63,19 @@ pub fn asked_of(followed: impl IntoIterator<Item = (ImageReference, Option<PathB
 /// The answers of registries. Cheap to clone.
 #[derive(Clone)]
 pub struct Freshness {
-    registry: Registry,
-    store: Store,
-    shared: Arc<Shared>,
+    pub(super) registry: Registry,
+    pub(super) store: Store,
+    pub(super) shared: Arc<Shared>,
     /// Whether newer images are asked for their version.
-    version_lookup: bool,
+    pub(super) version_lookup: bool,
 }
 
 #[derive(Default)]
-struct Shared {
+pub(super) struct Shared {
     references: Mutex<HashMap<String, Arc<Slot>>>,
     /// What manifests and indexes lead to, by their digests: they never change.
     contents: Mutex<HashMap<Digest, Arc<Content>>>,
-    details: Details,
+    pub(super) details: Details,
     /// Answers that are not yet written down: all of a check go in one transaction, but for those that come late.
     unwritten: Mutex<Vec<(String, Digest, Timestamp)>>,
     /// The same of questions without an answer.
@@ -86,7 +87,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Slot {
+pub(super) struct Slot {
     /// Held while the registry is asked: whoever comes meanwhile waits for that answer.
     asking: tokio::sync::Mutex<()>,
     known: Mutex<Option<(Instant, Known)>>,
@@ -333,7 +334,11 @@ impl Freshness {
     }
 
     /// What a manifest or an index leads to, asked once for each.
-    async fn content_of(&self, reference: &ImageReference, digest: &Digest) -> Result<Arc<Content>, RegistryError> {
+    pub(super) async fn content_of(
+        &self,
+        reference: &ImageReference,
+        digest: &Digest,
+    ) -> Result<Arc<Content>, RegistryError> {
         if let Some(known) = lock(&self.shared.contents).get(digest) {
             return Ok(known.clone());
         }
@@ -344,11 +349,11 @@ impl Freshness {
         Ok(content)
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.shared.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn slot(&self, reference: &ImageReference) -> Arc<Slot> {
+    pub(super) fn slot(&self, reference: &ImageReference) -> Arc<Slot> {
         lock(&self.shared.references).entry(reference.canonical()).or_default().clone()
     }
 }
@@ -358,15 +363,11 @@ impl Slot {
         lock(&self.known).as_ref().map(|(_, known)| known.clone())
     }
 
-    fn authfile(&self) -> Option<PathBuf> {
+    pub(super) fn authfile(&self) -> Option<PathBuf> {
         lock(&self.authfile).clone()
     }
 
     fn is_known_since(&self, since: Option<Instant>) -> bool {
         lock(&self.known).as_ref().is_some_and(|(at, _)| since.is_none_or(|since| *at >= since))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

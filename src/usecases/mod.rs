@@ -20,6 +20,7 @@ mod left_behind;
 pub(crate) mod list_apps;
 pub(crate) mod list_images;
 pub(crate) mod logs;
+mod look_up;
 pub(crate) mod metrics;
 pub mod notify;
 pub(crate) mod policies;

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::check::Checked;
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, Kind, State};
 use crate::domain::progress::Progress;
 use crate::error::{Code, Error};
 use crate::usecases::auto_update::PassOptions;
-use crate::usecases::check_all::Checked;
 
 /// A job of this process, from its start to its end.
 pub struct Handle {
