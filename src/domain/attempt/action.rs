@@ -58,7 +58,7 @@ pub enum Action {
     /// Gives a container its restart policy.
     Arm(Side),
     Start(Side),
-    /// Removes the container of a side, by its recorded ID and without its volumes. Only in [`Stage::Proven`].
+    /// Removes the container of a side, by its recorded ID and without its volumes. Only in [`super::Stage::Proven`].
     Remove(Side),
     /// Runs the owner's commands that come after an update. Never twice.
     HooksAfter,

@@ -79,7 +79,9 @@ async fn what_a_registry_does_not_say_is_null_and_not_asked_again() {
     let without_get: Answers =
         |image, seen| if seen.method == "GET" && seen.is_manifest() { Answer::status(404) } else { image.answer(seen) };
     let cut = format!("[2J{}", "9".repeat(125));
-    let cases: [(&Image, Answers, Value, Value, (usize, usize)); 4] = [
+    /// The image, what its registry answers, and the version, the size and the requests that are expected.
+    type Case<'a> = (&'a Image, Answers, Value, Value, (usize, usize));
+    let cases: [Case<'_>; 4] = [
         (&hostile, Image::answer, json!(cut), json!(4200), (2, 1)),
         (&plain, no_blobs, Value::Null, json!(4200), (2, 1)),
         (&plain, large, Value::Null, json!(4200), (2, 1)),
