@@ -126,7 +126,9 @@ fn ask(case: &Case, method: &str, path: &str, of_the_engine: bool) -> (Vec<Strin
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     let end = output.stdout.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&output.stdout[..end]).to_lowercase();
-    let mut head: Vec<_> = head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect();
+    // Every answer of Restock has the ID of its request.
+    let is_own = |line: &&str| line.starts_with("date:") || !of_the_engine && line.starts_with("x-request-id:");
+    let mut head: Vec<_> = head.lines().filter(|line| !is_own(line)).map(str::to_owned).collect();
     head.sort();
     (head, output.stdout[end + 4..].to_vec())
 }
