@@ -262,7 +262,8 @@ both_engines! {
     let mut case = Case::new(kind, "web");
     let image = |case: &Case| case.docker(&["inspect", "--format", "{{.Image}}", &case.ids("web")[0]]);
     let update = |case: &mut Case, version: &str, options: &[&str]| {
-        case.publish("web", version, "web");
+        // Bytes of its own: an image that another case has named as well would stay.
+        case.publish("web", &format!("{version}-{}", case.app), "web");
         case.serve_with(&[&["--keep", "0s"], options].concat());
         case.update().expect(200);
         image(case)

@@ -69,7 +69,7 @@ export function show(main) {
           app.auto_update && app.auto_update !== "disabled" && chip(`Automatic updates (${app.auto_update})`)),
         app.services.some((service) => service.available) && h("p", { class: "lead" }, versions(app.services)),
         app.held && h("p", { class: "lead" }, held(app.held)),
-        ["rolled_back", "failed"].includes(app.last?.outcome) && app.last.kind === "update" && h("p", { class: "lead" }, sentence(app.last.reason)))),
+        ["rolled_back", "failed"].includes(app.last?.outcome) && app.last.kind === "update" && h("p", { class: "lead" }, sentence(app.last.reason))),
       h("div", { class: "actions" },
         h("button", { type: "button", disabled: busy || app.state === "broken", "aria-label": `Check ${named}`, onclick: (event) => checkOne(app, event.currentTarget) }, "Check"),
         h("button", { type: "button", class: app.status === "outdated" ? "main" : "", disabled: busy || app.state === "broken", "aria-label": `Update ${named}`, onclick: () => start(app) }, "Update")),
