@@ -35,22 +35,14 @@ impl Host {
         for name in names.unwrap_or_default() {
             wanted.get_or_insert_default().insert(self.apps.find(name).await?.name);
         }
-        let wish = Wish::Check(wanted.clone());
-        loop {
+        let start = || {
             let apps = wanted.clone();
             let work = |running: Arc<Running>| async move { check(&running, &apps).await };
-            let ticket = self.start_job_with(Kind::Check, self.target(Subject::All), Some(wish.clone()), work).await?;
-            if let Ticket::Own(handle) = &ticket
-                && matches!(&handle.wish, Some(Wish::Check(running)) if covers(running, &wanted))
-            {
-                return Ok(ticket);
-            }
-            tokio::select! {
-                ended = self.service.wait(&ticket) => drop(ended?),
-                // The next attempt is refused for that reason.
-                () = self.service.stopping.cancelled() => {}
-            }
-        }
+            let wish = Wish::Check(wanted.clone());
+            self.start_job_with(Kind::Check, self.target(Subject::All), Some(wish), work)
+        };
+        let serves = |running: &Wish| matches!(running, Wish::Check(running) if covers(running, &wanted));
+        self.service.start_or_join(start, serves).await
     }
 }
 

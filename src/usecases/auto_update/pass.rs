@@ -24,19 +24,9 @@ impl Host {
     /// Starts a pass, or joins the one that is running if that one was asked to do the same. Any other pass is waited
     /// for, also one of another process, which does not say what it was asked to do.
     pub async fn start_pass(self: &Arc<Self>, options: PassOptions) -> Result<Ticket, Error> {
-        loop {
-            let ticket = self.start_any_pass(options.clone(), Arc::default()).await?;
-            if let Ticket::Own(handle) = &ticket
-                && handle.wish == Some(Wish::Pass(options.clone()))
-            {
-                return Ok(ticket);
-            }
-            tokio::select! {
-                ended = self.service.wait(&ticket) => drop(ended?),
-                // The next attempt is refused for that reason.
-                () = self.service.stopping.cancelled() => {}
-            }
-        }
+        let wish = Wish::Pass(options.clone());
+        let start = || self.start_any_pass(options.clone(), Arc::default());
+        self.service.start_or_join(start, |running| *running == wish).await
     }
 
     /// Starts a pass, or joins the one that is running, whatever that one was asked to do; `began` tells whether it is

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::handle::Ticket;
+use super::handle::{Ticket, Wish};
 use super::table::POLL;
 use crate::adapters::lock::JobLock;
 use crate::domain::job::{Job, JobId, Outcome, State};
@@ -22,6 +22,32 @@ impl Service {
         loop {
             if let Some(job) = self.wait(&start().await?).await? {
                 return Ok(job);
+            }
+        }
+    }
+
+    /// Starts a job, or joins one that was asked for what `serves` accepts. Any other one is waited for, also one of another
+    /// process, which does not say what it was asked for.
+    pub(in crate::usecases) async fn start_or_join<S, F>(
+        &self,
+        start: S,
+        serves: impl Fn(&Wish) -> bool,
+    ) -> Result<Ticket, Error>
+    where
+        S: Fn() -> F,
+        F: Future<Output = Result<Ticket, Error>>,
+    {
+        loop {
+            let ticket = start().await?;
+            if let Ticket::Own(handle) = &ticket
+                && handle.wish.as_ref().is_some_and(&serves)
+            {
+                return Ok(ticket);
+            }
+            tokio::select! {
+                ended = self.wait(&ticket) => drop(ended?),
+                // The next attempt is refused for that reason.
+                () = self.stopping.cancelled() => {}
             }
         }
     }
