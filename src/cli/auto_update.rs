@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::{AutoUpdateArgs, PolicyArgs};
 use super::exit;
-use super::output::{failed, json, note, print, say, tell};
+use super::output::{failed, json, note, print, say};
 use super::progress::Voice;
 use super::table::Table;
-use super::watch::{to_end, watch};
+use super::watch::{to_end, watch_one};
 use super::words::{time, word};
 use crate::domain::hold::{HeldBack, HoldReason};
 use crate::domain::policy::Policy;
@@ -23,17 +23,9 @@ use crate::views::Problem;
 /// One pass over everything that a policy marks.
 pub async fn auto_update(restock: &Arc<Restock>, args: &AutoUpdateArgs, as_json: bool) -> ExitCode {
     let voice = Voice::new(as_json);
-    let report = match watch(restock, voice.clone(), run(restock, args, &voice)).await {
-        None => return ExitCode::from(exit::FAILED),
-        Some(Ok(report)) => report,
-        Some(Err(problem)) => {
-            if as_json {
-                json(&problem);
-            } else {
-                tell(&problem, None);
-            }
-            return ExitCode::from(exit::FAILED);
-        }
+    let report = match watch_one(restock, voice.clone(), as_json, run(restock, args, &voice)).await {
+        Ok(report) => report,
+        Err(code) => return code,
     };
     if as_json {
         json(&report);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::args::CheckArgs;
 use super::exit;
-use super::output::{json, note, print, tell};
+use super::output::{json, note, print};
 use super::progress::Voice;
 use super::table::Table;
-use super::watch::{to_end, watch};
+use super::watch::{to_end, watch_one};
 use super::words::{freshness, held_back};
 use crate::domain::check::{AppStatus, ServiceStatus};
 use crate::domain::image::short;
@@ -19,19 +19,9 @@ use crate::views::{CheckAnswer, Problem};
 /// Asks the registries about apps; changes nothing.
 pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> ExitCode {
     let voice = Voice::new(as_json);
-    let Some(done) = watch(restock, voice.clone(), run(restock, args, &voice)).await else {
-        return ExitCode::from(exit::FAILED);
-    };
-    let answer = match done {
+    let answer = match watch_one(restock, voice.clone(), as_json, run(restock, args, &voice)).await {
         Ok(answer) => answer,
-        Err(problem) => {
-            if as_json {
-                json(&problem);
-            } else {
-                tell(&problem, None);
-            }
-            return ExitCode::from(exit::FAILED);
-        }
+        Err(code) => return code,
     };
     if as_json {
         json(&answer);

@@ -1,10 +1,13 @@
 //! Runs jobs in front of a person, who sees what they do and may ask them to end.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 
+use super::exit;
+use super::output::{json, tell};
 use super::progress::{Screen, Voice};
 use super::signals::{Signals, outlive_terminal};
 use super::words::doing;
@@ -12,6 +15,7 @@ use crate::domain::job::{Job, JobId};
 use crate::error::{Code, Error};
 use crate::usecases::Restock;
 use crate::usecases::jobs::Ticket;
+use crate::views::Problem;
 
 /// How often the step of a job of another process is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -51,6 +55,27 @@ pub async fn watch<T>(restock: &Arc<Restock>, voice: Voice, work: impl Future<Ou
     };
     screen.clear();
     done
+}
+
+/// Runs `work` as [`watch`] does, and reports the problem that it may end with.
+///
+/// # Errors
+/// The exit code of a command that has nothing to show.
+pub async fn watch_one<T>(
+    restock: &Arc<Restock>,
+    voice: Voice,
+    as_json: bool,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, ExitCode> {
+    let done = watch(restock, voice, work).await.ok_or_else(|| ExitCode::from(exit::FAILED))?;
+    done.map_err(|problem| {
+        if as_json {
+            json(&problem);
+        } else {
+            tell(&problem, None);
+        }
+        ExitCode::from(exit::FAILED)
+    })
 }
 
 /// Lets no further job begin, and cancels those that can still be cancelled.
