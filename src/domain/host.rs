@@ -61,6 +61,13 @@ pub fn split(text: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Reads the text form of a name: the name, and the host that it is on.
+fn read(text: &str) -> Result<(&str, HostName), String> {
+    let (name, host) = split(text);
+    let host = host.unwrap_or(HostName::LOCAL).parse().map_err(|error| format!("`{text}`: {error}"))?;
+    Ok((name, host))
+}
+
 /// An app's name with its host, as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppId {
@@ -77,11 +84,8 @@ impl fmt::Display for AppId {
 impl FromStr for AppId {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, host) = split(text);
-        let name = name.parse().map_err(|error| format!("`{text}`: {error}"))?;
-        let host =
-            host.map_or_else(|| Ok(HostName::local()), str::parse).map_err(|error| format!("`{text}`: {error}"))?;
-        Ok(Self { host, name })
+        let (name, host) = read(text)?;
+        Ok(Self { host, name: name.parse().map_err(|error| format!("`{text}`: {error}"))? })
     }
 }
 
@@ -140,9 +144,7 @@ impl Target {
     /// # Errors
     /// Names the part that is unknown.
     pub fn read(kind: &str, text: &str) -> Result<Self, String> {
-        let (name, host) = split(text);
-        let host =
-            host.map_or_else(|| Ok(HostName::local()), str::parse).map_err(|error| format!("`{text}`: {error}"))?;
+        let (name, host) = read(text)?;
         let name = name.to_owned();
         let subject = match kind {
             "app" => Subject::App(name),
