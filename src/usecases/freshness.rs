@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use details::Details;
 pub use details::Unknown;
-pub(super) use details::lock;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
+use super::mutex::lock_of;
 use crate::adapters::engine::Engine;
 use crate::adapters::registry::{Content, Registry, RegistryError};
 use crate::adapters::store::{Store, StoreError};
@@ -112,7 +112,7 @@ impl Freshness {
             let age = Timestamp::now().duration_since(known.asked_at).unsigned_abs();
             if let Some(at) = Instant::now().checked_sub(age) {
                 let slot = Slot { known: Mutex::new(Some((at, known))), ..Slot::default() };
-                lock(&shared.references).insert(reference, Arc::new(slot));
+                lock_of(&shared.references).insert(reference, Arc::new(slot));
             }
         }
         Ok(Self { registry, store, shared: Arc::new(shared), version_lookup: true })
@@ -168,13 +168,13 @@ impl Freshness {
     }
 
     async fn write_down(&self) {
-        let answers = std::mem::take(&mut *lock(&self.shared.unwritten));
+        let answers = std::mem::take(&mut *lock_of(&self.shared.unwritten));
         if !answers.is_empty()
             && let Err(error) = self.store.remember_digests(answers).await
         {
             tracing::warn!(%error, "the registries' answers could not be written down");
         }
-        let failures = std::mem::take(&mut *lock(&self.shared.unwritten_failures));
+        let failures = std::mem::take(&mut *lock_of(&self.shared.unwritten_failures));
         if !failures.is_empty()
             && let Err(error) = self.store.remember_failures(failures).await
         {
@@ -208,7 +208,7 @@ impl Freshness {
             Ask::Force => Some(Instant::now()),
             Ask::Since(then) => Some(then),
         };
-        lock(&slot.authfile).clone_from(&authfile);
+        lock_of(&slot.authfile).clone_from(&authfile);
         if slot.is_known_since(since) {
             self.shared.hits.fetch_add(1, Ordering::Relaxed);
             return;
@@ -255,18 +255,18 @@ impl Freshness {
         self.shared.misses.fetch_add(1, Ordering::Relaxed);
         let answer = self.registry.digest(reference, authfile).await;
         let now = Timestamp::now();
-        let mut known = lock(&slot.known);
+        let mut known = lock_of(&slot.known);
         let before = known.take().map(|(_, known)| known);
         let next = match answer {
             Ok(remote) => {
-                lock(&self.shared.unwritten).push((reference.canonical(), remote.digest.clone(), now));
+                lock_of(&self.shared.unwritten).push((reference.canonical(), remote.digest.clone(), now));
                 Known { digest: Some((remote.digest, now)), failure: None, asked_at: now }
             }
             Err(error) => {
                 tracing::warn!(image = %reference, %error, "the registry gave no answer");
                 let digest = before.as_ref().and_then(|known| known.digest.clone());
                 let failure = error.summary().to_owned();
-                lock(&self.shared.unwritten_failures).push((reference.canonical(), failure.clone(), now));
+                lock_of(&self.shared.unwritten_failures).push((reference.canonical(), failure.clone(), now));
                 Known { digest, failure: Some(failure), asked_at: now }
             }
         };
@@ -322,7 +322,7 @@ impl Freshness {
 
     async fn manifests_of(&self, reference: &ImageReference, index: &Digest, ask: Ask) -> Option<Arc<Content>> {
         if ask == Ask::Nobody {
-            return lock(&self.shared.contents).get(index).cloned();
+            return lock_of(&self.shared.contents).get(index).cloned();
         }
         match self.content_of(reference, index).await {
             Ok(content) => Some(content),
@@ -339,12 +339,12 @@ impl Freshness {
         reference: &ImageReference,
         digest: &Digest,
     ) -> Result<Arc<Content>, RegistryError> {
-        if let Some(known) = lock(&self.shared.contents).get(digest) {
+        if let Some(known) = lock_of(&self.shared.contents).get(digest) {
             return Ok(known.clone());
         }
         let authfile = self.slot(reference).authfile();
         let content = Arc::new(self.registry.manifest(reference, digest, authfile.as_deref()).await?.content());
-        lock(&self.shared.contents).insert(digest.clone(), content.clone());
+        lock_of(&self.shared.contents).insert(digest.clone(), content.clone());
         self.changed();
         Ok(content)
     }
@@ -354,20 +354,20 @@ impl Freshness {
     }
 
     pub(super) fn slot(&self, reference: &ImageReference) -> Arc<Slot> {
-        lock(&self.shared.references).entry(reference.canonical()).or_default().clone()
+        lock_of(&self.shared.references).entry(reference.canonical()).or_default().clone()
     }
 }
 
 impl Slot {
     fn known(&self) -> Option<Known> {
-        lock(&self.known).as_ref().map(|(_, known)| known.clone())
+        lock_of(&self.known).as_ref().map(|(_, known)| known.clone())
     }
 
     pub(super) fn authfile(&self) -> Option<PathBuf> {
-        lock(&self.authfile).clone()
+        lock_of(&self.authfile).clone()
     }
 
     fn is_known_since(&self, since: Option<Instant>) -> bool {
-        lock(&self.known).as_ref().is_some_and(|(at, _)| since.is_none_or(|since| *at >= since))
+        lock_of(&self.known).as_ref().is_some_and(|(at, _)| since.is_none_or(|since| *at >= since))
     }
 }

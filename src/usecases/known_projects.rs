@@ -10,13 +10,14 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::context::Host;
+use super::mutex::lock_of;
 use crate::adapters::apps_dir::{AppDir, Fingerprint};
 use crate::adapters::compose::{Model, ProjectCall};
 use crate::adapters::store::RememberedProject;
 use crate::adapters::task;
 use crate::error::{Code, Error, Kind};
+use state::Known;
 pub(super) use state::{Call, Resolved};
-use state::{Known, lock};
 pub use state::{Resolver, Trust};
 
 impl Host {
@@ -42,7 +43,7 @@ impl Host {
     /// Renews what may be out of date of a project whose files are as in `files`, without anybody waiting for it.
     pub(super) fn renew_project(self: &Arc<Self>, app: &AppDir, files: &Fingerprint, call: Call) {
         let is_due = self.resolver.is_due(&call, files);
-        if !is_due || !lock(&self.resolver.renewing).insert(call.clone()) {
+        if !is_due || !lock_of(&self.resolver.renewing).insert(call.clone()) {
             return;
         }
         let (host, app) = (self.clone(), app.clone());
@@ -54,7 +55,7 @@ impl Host {
                 () = host.service.stopping.cancelled() => {}
             }
             let others = {
-                let mut renewing = lock(&host.resolver.renewing);
+                let mut renewing = lock_of(&host.resolver.renewing);
                 renewing.remove(&call);
                 renewing.len()
             };
@@ -90,7 +91,7 @@ impl Host {
             Ok(remembered) => remembered,
             Err(error) => return tracing::warn!(%error, "what was known of the projects cannot be read"),
         };
-        let mut known = lock(&self.resolver.known);
+        let mut known = lock_of(&self.resolver.known);
         for RememberedProject { app, profiles, files, outcome, resolved_at } in remembered {
             let age = Timestamp::now().duration_since(resolved_at).unsigned_abs();
             let broken = |reason| Error::new(Code::InvalidComposeFile, reason).app(&app);
@@ -107,7 +108,7 @@ impl Host {
 
     /// Writes down what the database does not have yet, for the next start; forgets apps that are gone.
     pub(super) async fn write_projects(&self) {
-        let unwritten = std::mem::take(&mut *lock(&self.resolver.unwritten));
+        let unwritten = std::mem::take(&mut *lock_of(&self.resolver.unwritten));
         if unwritten.is_empty() {
             return;
         }
@@ -116,9 +117,9 @@ impl Host {
             Err(error) => return tracing::debug!(%error, "what is known of the projects is not written down"),
         };
         let projects = {
-            let mut known = lock(&self.resolver.known);
+            let mut known = lock_of(&self.resolver.known);
             known.retain(|(app, _), _| names.contains(app));
-            lock(&self.resolver.asking).retain(|(app, _), _| names.contains(app));
+            lock_of(&self.resolver.asking).retain(|(app, _), _| names.contains(app));
             let row = |call: &Call| {
                 let entry = known.get(call)?;
                 Some(RememberedProject {

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 
-use super::freshness::{Ask, BELIEVED, Freshness, PATIENCE, Unknown, lock};
+use super::freshness::{Ask, BELIEVED, Freshness, PATIENCE, Unknown};
+use super::mutex::lock_of;
 use crate::adapters::registry::{Content, RegistryError, details, for_platform};
 use crate::adapters::store::RememberedDetails;
 use crate::adapters::task;
@@ -55,23 +56,23 @@ impl Freshness {
 
     /// What was found out of an image that nobody knew before.
     async fn look_up_one(&self, unknown: Unknown) -> Option<RememberedDetails> {
-        let asking = lock(&self.shared.details.asking).entry(unknown.digest.clone()).or_default().clone();
+        let asking = lock_of(&self.shared.details.asking).entry(unknown.digest.clone()).or_default().clone();
         let _asking = asking.lock().await;
         if self.details(&unknown.digest, Some(&unknown.platform)).is_some() {
             return None;
         }
         let found = self.ask_about(&unknown).await;
-        lock(&self.shared.details.asking).remove(&unknown.digest);
+        lock_of(&self.shared.details.asking).remove(&unknown.digest);
         match found {
             Ok(details) => {
                 self.shared.details.insert(&unknown, details.clone());
-                lock(&self.shared.details.failed).remove(&unknown.digest);
+                lock_of(&self.shared.details.failed).remove(&unknown.digest);
                 self.changed();
                 Some((unknown.digest, unknown.platform, details))
             }
             Err(error) => {
                 tracing::info!(image = %unknown.reference, %error, "the version of the newer image is not known");
-                lock(&self.shared.details.failed).insert(unknown.digest, Instant::now());
+                lock_of(&self.shared.details.failed).insert(unknown.digest, Instant::now());
                 None
             }
         }

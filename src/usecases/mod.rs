@@ -22,6 +22,7 @@ pub(crate) mod list_images;
 pub(crate) mod logs;
 mod look_up;
 pub(crate) mod metrics;
+mod mutex;
 pub mod notify;
 pub(crate) mod policies;
 pub(crate) mod power;

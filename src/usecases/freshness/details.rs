@@ -1,12 +1,13 @@
 //! What is known of images in registries beside their digests: version, age and size.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::adapters::store::RememberedDetails;
 use crate::domain::check::ImageDetails;
 use crate::domain::image::{Digest, ImageReference};
+use crate::usecases::mutex::lock_of;
 
 /// An image that somebody wants to know more of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,7 +39,7 @@ impl Details {
     }
 
     pub(in crate::usecases) fn get(&self, digest: &Digest, platform: Option<&str>) -> Option<ImageDetails> {
-        let known = lock(&self.known);
+        let known = lock_of(&self.known);
         let of_platforms = known.get(digest)?;
         match platform {
             Some(platform) => of_platforms.get(platform).cloned(),
@@ -47,15 +48,10 @@ impl Details {
     }
 
     pub(in crate::usecases) fn insert(&self, unknown: &Unknown, details: ImageDetails) {
-        lock(&self.known).entry(unknown.digest.clone()).or_default().insert(unknown.platform.clone(), details);
+        lock_of(&self.known).entry(unknown.digest.clone()).or_default().insert(unknown.platform.clone(), details);
     }
 
     pub(in crate::usecases) fn has_failed_within(&self, age: Duration, digest: &Digest) -> bool {
-        lock(&self.failed).get(digest).is_some_and(|at| at.elapsed() < age)
+        lock_of(&self.failed).get(digest).is_some_and(|at| at.elapsed() < age)
     }
-}
-
-/// The lock, also after a panic of whoever held it: what is kept here is whole at any time.
-pub(in crate::usecases) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! One job as others see it: its state, its end, and the way to cancel it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,7 @@ use crate::domain::job::{Job, JobId, Kind, State};
 use crate::domain::progress::Progress;
 use crate::error::{Code, Error};
 use crate::usecases::auto_update::PassOptions;
+use crate::usecases::mutex::lock_of;
 
 /// A job of this process, from its start to its end.
 pub struct Handle {
@@ -111,9 +112,4 @@ impl Handle {
 /// The error of a job that somebody has cancelled.
 pub(in crate::usecases) fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the job was cancelled before anything was touched")
-}
-
-/// The value behind a mutex, also after a panic.
-pub(super) fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

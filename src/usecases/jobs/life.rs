@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::handle::{Handle, Phase, Wish, lock_of};
+use super::handle::{Handle, Phase, Wish};
 use super::running::Running;
 use crate::adapters::lock::{JobLock, LockError};
 use crate::adapters::task;
@@ -16,6 +16,7 @@ use crate::domain::host::Target;
 use crate::domain::job::{Job, JobResult, Kind, Outcome, State};
 use crate::error::{Code, Error};
 use crate::usecases::context::{Host, Service};
+use crate::usecases::mutex::lock_of;
 
 impl Service {
     /// Records that this process ends on purpose: what it leaves open has not died with it.

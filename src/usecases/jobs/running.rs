@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::handle::lock_of;
 use super::handle::{Handle, cancelled};
 use crate::adapters::lock::{ImageLocks, JobLock};
 use crate::domain::job::Step;
 use crate::error::Error;
 use crate::usecases::context::Host;
+use crate::usecases::mutex::lock_of;
 
 /// How long the images that apps share may be held by another job.
 const IMAGE_LOCK_DEADLINE: Duration = Duration::from_secs(15 * 60);

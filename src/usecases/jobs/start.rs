@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::handle::{Handle, Phase, Ticket, Wish, lock_of};
+use super::handle::{Handle, Phase, Ticket, Wish};
 use super::running::Running;
 use super::table::POLL;
 use crate::adapters::lock::JobLock;
@@ -15,6 +15,7 @@ use crate::domain::job::{Job, JobId, JobResult, Kind, State};
 use crate::error::{Code, Error};
 use crate::usecases::attempt;
 use crate::usecases::context::Host;
+use crate::usecases::mutex::lock_of;
 
 /// How long a process may take between taking an app's lock and writing down its job.
 const BETWEEN_LOCK_AND_JOB: Duration = Duration::from_secs(2);

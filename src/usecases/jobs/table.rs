@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
-use super::handle::{Handle, lock_of};
+use super::handle::Handle;
 use crate::domain::host::Target;
 use crate::domain::job::{Job, JobId, Kind};
+use crate::usecases::mutex::lock_of;
 
 /// How often what another process does to a job is looked for.
 pub(super) const POLL: Duration = Duration::from_millis(150);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, Semaphore};
@@ -11,6 +11,7 @@ use crate::adapters::apps_dir::{AppDir, Fingerprint};
 use crate::adapters::compose::Model;
 use crate::domain::app::AppName;
 use crate::error::{Error, Kind};
+use crate::usecases::mutex::lock_of;
 
 /// How long a resolved project is believed that is read from files which cannot all be seen: an included file may have a
 /// variable in its name, or lie on another machine.
@@ -87,13 +88,13 @@ impl Resolver {
 
     /// Whatever is known, however the files are now.
     pub(super) fn known(&self, call: &Call, dir: &AppDir) -> Option<Resolved> {
-        let known = lock(&self.known);
+        let known = lock_of(&self.known);
         let known = known.get(call).filter(|known| known.files.is_of(&dir.path))?;
         Some(known.resolved.clone())
     }
 
     pub(super) fn recall(&self, call: &Call, dir: &AppDir, files: &Fingerprint, trust: Trust) -> Option<Resolved> {
-        let known = lock(&self.known);
+        let known = lock_of(&self.known);
         let known = known.get(call).filter(|known| known.files.is_of(&dir.path))?;
         let is_mistake = known.resolved.as_ref().as_ref().is_err();
         let passes = known.resolved.as_ref().as_ref().is_err_and(|error| error.kind != Kind::BrokenApp);
@@ -110,7 +111,7 @@ impl Resolver {
 
     /// Whether what is known may be out of date.
     pub(super) fn is_due(&self, call: &Call, files: &Fingerprint) -> bool {
-        let known = lock(&self.known);
+        let known = lock_of(&self.known);
         let Some(known) = known.get(call) else { return true };
         let believed = if known.failures > 0 {
             MISTAKE_BELIEVED.saturating_mul(1 << (known.failures - 1).min(6))
@@ -124,7 +125,7 @@ impl Resolver {
 
     /// Takes in what Compose said. That it could not be asked, or not to the end, is no reason to forget a project.
     pub(super) fn remember(&self, call: &Call, files: Arc<Fingerprint>, resolved: Result<Model, Error>) -> Resolved {
-        let mut known = lock(&self.known);
+        let mut known = lock_of(&self.known);
         let before = known.remove(call);
         let failures = match &resolved {
             Ok(_) => 0,
@@ -142,7 +143,7 @@ impl Resolver {
                     self.version.fetch_add(1, Ordering::AcqRel);
                 }
                 if !(passes || same && same_files) {
-                    lock(&self.unwritten).insert(call.clone());
+                    lock_of(&self.unwritten).insert(call.clone());
                 }
                 Known { files, at, resolved: resolved.clone(), failures, has_secrets: true }
             }
@@ -152,7 +153,7 @@ impl Resolver {
     }
 
     pub(super) fn flight(&self, call: &Call) -> Arc<tokio::sync::Mutex<()>> {
-        lock(&self.asking).entry(call.clone()).or_default().clone()
+        lock_of(&self.asking).entry(call.clone()).or_default().clone()
     }
 }
 
@@ -168,8 +169,4 @@ pub(super) fn is_same(before: &Result<Model, Error>, now: &Result<Model, Error>)
         (Err(before), Err(now)) => before.message == now.message,
         _ => false,
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
