@@ -75,7 +75,7 @@ impl Error {
         Self { source: Some(Arc::new(source)), ..Self::new(code, message) }
     }
 
-    /// Whether the same may succeed later without anybody changing what was asked for.
+    /// Returns whether the same may succeed later without anybody changing what was asked for.
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, Kind::Unavailable | Kind::TimedOut | Kind::BrokenApp)
     }

@@ -51,7 +51,7 @@ pub struct AppDir {
     pub manifest: Option<Result<Manifest, String>>,
     /// The picture that the manifest names, if it can be shown.
     pub icon: Option<Icon>,
-    /// How its files are reached.
+    /// The way to its files.
     disk: Disk,
 }
 
@@ -90,7 +90,7 @@ pub struct Icon {
     pub media_type: &'static str,
 }
 
-/// How long a look at all apps waits for one of them: a list must not wait for a disk that sleeps.
+/// The longest time that a look at all apps waits for one of them: a list must not wait for a disk that sleeps.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// The directory that holds the apps. Clones share what was last seen in it.
@@ -154,7 +154,7 @@ impl AppsDir {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether an app was there at the last look.
+    /// Returns whether an app was there at the last look.
     pub fn was_seen(&self, name: &str) -> bool {
         self.last_look().is_some_and(|look| look.has(name))
     }
@@ -185,7 +185,7 @@ impl AppsDir {
     /// One app.
     ///
     /// # Errors
-    /// [`AppDirError::NoSuchApp`] for every text that is no app's name and every name without an app; while the
+    /// [`AppDirError::NoSuchApp`] for every text that is not an app's name and every name without an app; while the
     /// directory itself cannot be read or hangs, nobody can tell which apps there are.
     pub async fn find(&self, name: &str) -> Result<AppDir, AppDirError> {
         let none = || AppDirError::NoSuchApp(name.chars().take(80).collect());
@@ -266,7 +266,7 @@ impl AppDir {
         AppId { host: self.host.clone(), name: self.name.clone() }
     }
 
-    /// Whether there is a Compose file: a link may lead to none.
+    /// Returns whether there is a Compose file: a link may lead to none.
     ///
     /// # Errors
     /// The directory hangs.
@@ -284,7 +284,7 @@ impl AppDir {
         Ok(self.disk.run(&self.path, move || std::fs::read(path)).await?)
     }
 
-    /// Whether `dir` is this app's directory by another name. One that hangs is not.
+    /// Returns whether `dir` is this app's directory by another name. One that hangs is not.
     pub async fn is_at(&self, dir: &Path) -> bool {
         if dir == self.path {
             return true;
@@ -523,7 +523,7 @@ mod tests {
         fs::write(root.join("b/compose.yaml"), "").unwrap();
         assert_eq!(changed("a new app", true).await, 2);
         fs::write(root.join("b/data"), "").unwrap();
-        assert_eq!(changed("what is no file of the project", false).await, 2);
+        assert_eq!(changed("a file that the project does not use", false).await, 2);
         fs::write(root.join("a/manifest.json"), "{}").unwrap();
         changed("a manifest", true).await;
         fs::remove_dir_all(root.join("a")).unwrap();

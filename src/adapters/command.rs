@@ -270,7 +270,7 @@ impl End {
         *self = Self::Asked { until: Instant::now() + GRACE };
     }
 
-    /// Whether the child has used up its time.
+    /// Returns whether the child has used up its time.
     fn is_due(&self) -> bool {
         matches!(self, Self::Running { until } if Instant::now() >= *until)
     }

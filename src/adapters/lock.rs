@@ -186,7 +186,7 @@ impl Drop for ImageLocks {
 }
 
 impl ImageLocks {
-    /// Whether all of `references` are locked here.
+    /// Returns whether all of `references` are locked here.
     pub fn covers(&self, references: &BTreeSet<String>) -> bool {
         references.iter().all(|reference| self.held.contains_key(&image_file(&self.host, reference)))
     }

@@ -52,7 +52,7 @@ pub enum SystemdError {
 }
 
 impl SystemdError {
-    /// Whether systemd has begun to stop or start something.
+    /// Returns whether systemd has begun to stop or start something.
     pub fn touched(&self) -> bool {
         matches!(self, Self::Job { .. } | Self::Timeout { .. })
     }

@@ -28,7 +28,7 @@ fn of_job(job: Result<&Job, &Error>) -> u8 {
     }
 }
 
-/// Whether it is this process's being asked to end that kept a job from running to its end here.
+/// Returns whether it is this process's being asked to end that kept a job from running to its end here.
 pub fn is_ours(error: &Error) -> bool {
     matches!(error.code, Code::ShuttingDown | Code::NotAwaited)
 }

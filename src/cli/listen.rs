@@ -33,7 +33,7 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Whether the file is what a service that was killed has left: a socket on which nobody answers.
+/// Returns whether the file is what a service that was killed has left: a socket on which nobody answers.
 ///
 /// A file of another kind is somebody's, and a socket that refuses for another reason (permissions) is in use.
 async fn is_left_over(path: &Path) -> bool {

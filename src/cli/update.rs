@@ -93,7 +93,7 @@ fn problem(ended: &Result<Job, Error>) -> Option<Problem> {
     }
 }
 
-/// Whether nothing could be done because the app's own files are invalid.
+/// Returns whether nothing could be done because the app's own files are invalid.
 fn is_broken(ended: &Result<Job, Error>) -> bool {
     let kind = match ended {
         Ok(job) => job.error.as_ref().map(|error| error.kind),

@@ -78,7 +78,7 @@ impl ServeSettings {
         sources.finish((settings, serve))
     }
 
-    /// Whether anyone has to say who they are.
+    /// Returns whether anyone has to say who they are.
     pub fn authenticates(&self) -> bool {
         self.login.is_some() || self.api_key_file.is_some()
     }
@@ -114,7 +114,7 @@ impl ServeSettings {
 }
 
 impl Listen {
-    /// Whether only this machine gets there.
+    /// Returns whether only this machine gets there.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),

@@ -56,7 +56,7 @@ impl Rights {
         Self(scopes)
     }
 
-    /// Whether these rights include `scope`.
+    /// Returns whether these rights include `scope`.
     pub fn include(&self, scope: Scope) -> bool {
         let reads = scope == Scope::Read && self.0.contains(&Scope::Update);
         reads || self.0.contains(&scope) || self.0.contains(&Scope::Admin)

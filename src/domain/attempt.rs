@@ -226,12 +226,12 @@ pub enum Seen {
 }
 
 impl Action {
-    /// Whether what it does cannot be seen afterwards, so that once in a run is enough.
+    /// Returns whether what it does cannot be seen afterwards, so that once in a run is enough.
     pub fn converges(&self) -> bool {
         matches!(self, Self::Compose(_) | Self::RestartUnit(_) | Self::Start(_))
     }
 
-    /// Whether New may run from this action on.
+    /// Returns whether New may run from this action on.
     pub fn exposes(&self) -> bool {
         matches!(self, Self::Compose(Side::New) | Self::RestartUnit(Side::New) | Self::Start(Side::New))
     }
@@ -460,7 +460,7 @@ impl Setback {
 }
 
 impl ProjectFact {
-    /// Whether a container was started or made since; not where that is unknown.
+    /// Returns whether a container was started or made since; not where that is unknown.
     pub fn is_touched(&self, id: &str, started_at: Option<Timestamp>) -> bool {
         let Some(was) = self.replicas.iter().find(|replica| replica.id == id) else { return !self.replicas.is_empty() };
         was.started_at.is_some() && started_at.is_some() && was.started_at != started_at

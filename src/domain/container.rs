@@ -40,7 +40,7 @@ impl ContainerState {
         }
     }
 
-    /// Whether somebody meant this container to be up: a container between two restarts is.
+    /// Returns whether somebody meant this container to be up: a container between two restarts is.
     pub fn is_up(self) -> bool {
         matches!(self, Self::Running | Self::Restarting | Self::Paused)
     }
@@ -117,7 +117,7 @@ pub struct Container {
 const COMING_UP: SignedDuration = SignedDuration::from_secs(60);
 
 impl Container {
-    /// Whether somebody is just making it: it has not been started for the first time.
+    /// Returns whether somebody is just making it: it has not been started for the first time.
     pub fn is_coming_up(&self, now: Timestamp) -> bool {
         let young = self.created_at.is_none_or(|made| now.duration_since(made) < COMING_UP);
         self.state == ContainerState::Created && young

@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// Whether nothing has been done: what was asked for is wrong, or cannot be done now.
+    /// Returns whether nothing has been done: what was asked for is wrong, or cannot be done now.
     pub fn is_refusal(self) -> bool {
         !matches!(self, Self::Upstream | Self::TimedOut | Self::Internal)
     }

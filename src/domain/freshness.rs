@@ -101,7 +101,7 @@ impl Finding {
         Self { status, message: Some(message.to_owned()), local_digest: None, remote_digest: None }
     }
 
-    /// Whether it says more than that nobody has asked yet.
+    /// Returns whether it says more than that nobody has asked yet.
     pub fn is_known(&self) -> bool {
         self.status != Status::Error || self.message.as_deref() != Some(NOT_ASKED)
     }

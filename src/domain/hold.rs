@@ -77,7 +77,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Whether it has to wait. What only another image ends is told before what time ends.
+    /// Returns whether it has to wait. What only another image ends is told before what time ends.
     pub fn held_back(&self, window: Option<&Window>, zone: &TimeZone, now: Timestamp) -> Option<HeldBack> {
         let held = |reason, since, until| Some(HeldBack { reason, since, until });
         if let Some((cause, since)) = self.bad {

@@ -69,7 +69,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it changes nothing: such a job keeps nobody waiting but others of its kind.
+    /// Returns whether it changes nothing: such a job keeps nobody waiting but others of its kind.
     pub fn only_looks(self) -> bool {
         self == Self::Check
     }
@@ -111,7 +111,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether containers may already have been changed in this step.
+    /// Returns whether containers may already have been changed in this step.
     pub fn touches_containers(self) -> bool {
         self >= Self::Apply
     }
@@ -319,8 +319,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether it is only an answer to a caller: it just looked, or it was refused before anything began. Such a job is
-    /// not part of the history, and nobody is notified of it.
+    /// Returns whether it is only an answer to a caller: it just looked, or it was refused before anything began. Such
+    /// a job is not part of the history, and nobody is notified of it.
     pub fn is_only_an_answer(&self) -> bool {
         self.kind.only_looks() || self.was_refused()
     }

@@ -251,7 +251,7 @@ fn nothing_to_follow(reference: &str, policy: PullPolicy) -> Option<SkipReason> 
     }
 }
 
-/// Whether `container` runs what `local` is.
+/// Returns whether `container` runs what `local` is.
 ///
 /// On a containerd store an index changes with every rebuilt attestation and every other architecture, so there the
 /// platform's manifests are compared; like is only ever compared with like: manifest with manifest or ID with ID.

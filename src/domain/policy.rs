@@ -111,8 +111,8 @@ fn shortened(word: &str) -> String {
     word.chars().take(80).collect()
 }
 
-/// Whether `registry` can follow a reference: it must name its registry and a tag, and no digest. Podman's rule, for the
-/// sake of references that mean the same everywhere.
+/// Returns whether `registry` can follow a reference: it must name its registry and a tag, and no digest. Podman's
+/// rule, for the sake of references that mean the same everywhere.
 ///
 /// # Errors
 /// What is missing, and the reference as it should be written.

@@ -41,7 +41,7 @@ pub enum Verdict {
 }
 
 impl ExpectedImage {
-    /// Whether a container runs it.
+    /// Returns whether a container runs it.
     pub fn is_run_by(&self, vitals: &Vitals) -> bool {
         vitals.image_id == self.id || (self.manifest.is_some() && vitals.manifest == self.manifest)
     }

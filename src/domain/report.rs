@@ -72,7 +72,7 @@ impl Unit {
 }
 
 impl PassReport {
-    /// Whether any container ended so.
+    /// Returns whether any container ended so.
     pub fn any(&self, updated: Updated) -> bool {
         self.reports.iter().any(|report| report.updated == updated)
     }

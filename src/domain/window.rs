@@ -34,7 +34,8 @@ const DAYS: [(&str, Weekday); 7] = [
 ];
 
 impl Window {
-    /// Whether it is open at that moment. Wall clocks decide, so a day that changes them shortens or lengthens it.
+    /// Returns whether it is open at that moment. Wall clocks decide, so a day that changes them shortens or lengthens
+    /// it.
     pub fn is_open(&self, at: Timestamp, zone: &TimeZone) -> bool {
         let now = at.to_zoned(zone.clone());
         let (time, today) = (now.time(), now.weekday());

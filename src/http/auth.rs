@@ -157,7 +157,7 @@ pub async fn status(State(http): State<Http>) -> Response {
     json_of(&AuthStatus { enabled: http.access.is_enabled() })
 }
 
-/// Whether who sends these headers may know more than anybody.
+/// Returns whether who sends these headers may know more than anybody.
 pub(super) async fn is_known(http: &Http, headers: &HeaderMap) -> Result<bool, Failure> {
     if !http.access.is_enabled() || key_of(headers).is_some_and(|key| http.access.key(key).is_some()) {
         return Ok(true);

@@ -125,7 +125,7 @@ impl Server {
     }
 }
 
-/// Whether the client was gone before its connection was accepted.
+/// Returns whether the client was gone before its connection was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

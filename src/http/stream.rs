@@ -159,7 +159,7 @@ async fn forward(
     }
 }
 
-/// Whether there is more to come and somebody to read it.
+/// Returns whether there is more to come and somebody to read it.
 async fn send(sender: &mpsc::Sender<SseEvent>, pass: Pass) -> bool {
     match pass {
         Pass::Over => true,

@@ -62,7 +62,7 @@ impl Access {
         Arc::new(Self { login, keys, store, failures: Mutex::default(), comparing })
     }
 
-    /// Whether anybody has to say who they are.
+    /// Returns whether anybody has to say who they are.
     pub fn is_enabled(&self) -> bool {
         self.login.is_some() || !self.keys.is_empty()
     }

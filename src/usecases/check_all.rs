@@ -46,7 +46,7 @@ impl Host {
     }
 }
 
-/// Whether a check of `running` also answers about `wanted`.
+/// Returns whether a check of `running` also answers about `wanted`.
 fn covers(running: &Checked, wanted: &Checked) -> bool {
     match (running, wanted) {
         (None, _) => true,

@@ -82,7 +82,7 @@ impl Default for Waits {
 }
 
 impl Limits {
-    /// Whether a newer image has to wait, now.
+    /// Returns whether a newer image has to wait, now.
     pub fn held_back(&self, candidate: &Candidate, now: Timestamp) -> Option<HeldBack> {
         candidate.held_back(self.window.as_ref(), &self.zone, now)
     }
@@ -291,7 +291,7 @@ impl Host {
         Ok(Compose::find(&self.locator).await?)
     }
 
-    /// Whether `container` is the one this process runs in.
+    /// Returns whether `container` is the one this process runs in.
     pub fn is_self(&self, container: &Container) -> bool {
         self.own_container.as_deref() == Some(container.id.as_str())
     }

@@ -76,7 +76,7 @@ impl Events {
         let _ = self.sender.send(event);
     }
 
-    /// Whether anybody listens.
+    /// Returns whether anybody listens.
     pub fn is_heard(&self) -> bool {
         self.sender.receiver_count() > 0
     }

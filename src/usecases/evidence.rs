@@ -102,7 +102,7 @@ async fn keep(
     }
 }
 
-/// Whether a container would pass the proof if it stayed as it is.
+/// Returns whether a container would pass the proof if it stayed as it is.
 fn works(autopsy: &Autopsy, expected: &Expectation) -> bool {
     judge(&autopsy.vitals, expected, Duration::MAX, Duration::ZERO) == Verdict::Good
 }

@@ -41,7 +41,7 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// Whether whoever asks waits for the answer, however long it takes.
+    /// Returns whether whoever asks waits for the answer, however long it takes.
     pub(super) fn insists(self) -> bool {
         matches!(self, Self::Force | Self::Since(_))
     }
@@ -149,7 +149,7 @@ impl Freshness {
         self.slot(reference).known()
     }
 
-    /// Whether what is known of a reference is recent enough to be believed.
+    /// Returns whether what is known of a reference is recent enough to be believed.
     pub fn is_fresh(&self, reference: &ImageReference) -> bool {
         self.slot(reference).is_known_since(Instant::now().checked_sub(BELIEVED))
     }

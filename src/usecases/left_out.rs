@@ -38,7 +38,7 @@ impl Host {
         Ok(unfit(project, containers, images, &self.service.store.moved_back(&self.name).await?, asked))
     }
 
-    /// Whether an image is what a rollback, of whatever followed the same reference, has gone back to.
+    /// Returns whether an image is what a rollback, of whatever followed the same reference, has gone back to.
     pub(super) async fn is_moved_back(&self, reference: &ImageReference, image: &LocalImage) -> Result<bool, Error> {
         Ok(self.service.store.moved_back(&self.name).await?.get(&reference.canonical()) == Some(&image.id))
     }

@@ -102,7 +102,7 @@ impl Host {
         self.looks.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether nothing is known to have changed since a look, and it is younger than `age`; nobody is asked.
+    /// Returns whether nothing is known to have changed since a look, and it is younger than `age`; nobody is asked.
     pub(super) fn still_holds(&self, look: &Look, age: Duration) -> bool {
         let snapshot = self.inventory.undisturbed().is_some_and(|known| known.serial == look.made_from.snapshot);
         snapshot && self.service.freshness.version() == look.made_from.freshness && look.at.elapsed() < age

@@ -28,7 +28,7 @@ impl Freshness {
         self.shared.details.get(digest, platform)
     }
 
-    /// Whether more can be found out of an image by asking.
+    /// Returns whether more can be found out of an image by asking.
     pub fn may_look_up(&self, digest: &Digest, platform: Option<&str>, ask: Ask) -> bool {
         let wanted = self.version_lookup && ask != Ask::Nobody && self.details(digest, platform).is_none();
         wanted && (ask.insists() || !self.shared.details.has_failed_within(BELIEVED, digest))

@@ -57,7 +57,7 @@ impl Host {
         Ok(!is_on)
     }
 
-    /// Whether a container would be updated by itself if nobody had set anything for it alone.
+    /// Returns whether a container would be updated by itself if nobody had set anything for it alone.
     async fn inherits(&self, container: &Container) -> Result<bool, Error> {
         let app = match self.app_of(container).await {
             Ok(name) => Some(self.app(&name).await?),
@@ -93,12 +93,12 @@ impl Toggles {
         self.containers.get(&container.name).or_else(of_app).map(String::as_str)
     }
 
-    /// Whether somebody has switched the updates of an app's container off.
+    /// Returns whether somebody has switched the updates of an app's container off.
     pub fn disables(&self, container: &Container, app: &AppName) -> bool {
         self.of(container, Some(app)) == Some(DISABLED)
     }
 
-    /// Whether a container is updated by itself, by what is set for it alone and by its labels.
+    /// Returns whether a container is updated by itself, by what is set for it alone and by its labels.
     pub fn marks(&self, container: &Container) -> bool {
         is_on(decide(self.of(container, None), None, &container.policy))
     }

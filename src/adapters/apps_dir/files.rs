@@ -9,7 +9,7 @@ use serde_yaml::Value;
 
 use super::{MAX_FILE, env_files, read_small};
 
-/// How many Compose files of one app are followed. Nobody writes more, and files may include each other in a circle.
+/// The most Compose files of one app that are followed. Nobody writes more, and files may include each other in a circle.
 const MAX_DOCUMENTS: usize = 64;
 /// The keys of `.env` that name further Compose files and further files of variables.
 const NAMING: [&str; 2] = ["COMPOSE_FILE", "COMPOSE_ENV_FILES"];
@@ -78,17 +78,17 @@ impl Fingerprint {
         Self { dir: dir.to_owned(), files: BTreeMap::new(), is_complete: false }
     }
 
-    /// Whether no edit can go unseen.
+    /// Returns whether every edit is seen.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Whether it is that of an app in this directory.
+    /// Returns whether it is that of an app in this directory.
     pub fn is_of(&self, dir: &Path) -> bool {
         self.dir == dir
     }
 
-    /// Whether each file is as it was. New files in the app's directory change the directory instead.
+    /// Returns whether each file is as it was. New files in the app's directory change the directory instead.
     pub(super) fn still_holds(&self) -> bool {
         self.files.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
     }

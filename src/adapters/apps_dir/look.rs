@@ -197,7 +197,7 @@ impl Entry {
         Self { stamp, app, picture, at }
     }
 
-    /// Whether nothing in it has changed, and nothing can have changed unseen.
+    /// Returns whether nothing in it has changed, and nothing can have changed unseen.
     fn still_holds(&self, path: &Path) -> bool {
         if self.app.as_ref().is_some_and(|app| app.hangs.is_some()) {
             return false;

@@ -79,7 +79,7 @@ impl Engine {
         self.done(READ_DEADLINE, self.docker().create_volume(volume)).await
     }
 
-    /// Whether a volume exists.
+    /// Returns whether a volume exists.
     pub async fn has_volume(&self, name: &str) -> Result<bool, EngineError> {
         present(self.done(READ_DEADLINE, self.docker().inspect_volume(name)).await).map(|found| found.is_some())
     }

@@ -21,7 +21,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether the engine said that the thing does not exist.
+    /// Returns whether the engine said that the thing does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status: 404, .. })
     }

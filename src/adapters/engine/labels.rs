@@ -122,7 +122,7 @@ impl Engine {
     }
 }
 
-/// Whether it names a service: a restart of anything else, a target for one, may stop the machine.
+/// Returns whether it names a service: a restart of anything else, a target for one, may stop the machine.
 fn is_service(unit: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:@\\".contains(c);
     unit.strip_suffix(".service").is_some_and(|name| !name.is_empty()) && unit.chars().all(allowed)

@@ -258,8 +258,8 @@ impl Registry {
         .await
     }
 
-    /// Whether the registry of `reference`, as far as it says how many pulls it still allows, allows more than half: what
-    /// is asked for out of curiosity must not take the pulls that updates need. Counts one.
+    /// Returns whether the registry of `reference`, as far as it says how many pulls it still allows, allows more than
+    /// half: what is asked for out of curiosity must not take the pulls that updates need. Counts one.
     pub fn can_spare_a_pull(&self, reference: &ImageReference) -> bool {
         self.inner.hosts.named(&self.inner.endpoint(reference.domain()).host).spare()
     }
@@ -285,7 +285,7 @@ impl Registry {
     }
 }
 
-/// Whether a registry that answers a `HEAD` like this may still answer a `GET`.
+/// Returns whether a registry that answers a `HEAD` like this may still answer a `GET`.
 fn may_answer_get(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 400 | 404 | 405 | 406 | 501)
 }

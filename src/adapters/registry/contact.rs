@@ -178,7 +178,7 @@ impl Inner {
     }
 }
 
-/// Whether a plain http answer says that https is spoken here, as servers do to those who come in plain http.
+/// Returns whether a plain http answer says that https is spoken here, as servers do to those who come in plain http.
 pub(super) fn is_for_https(base: &Url, answer: &Response) -> bool {
     let location = || answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let moved = answer.status().is_redirection() && location().is_some_and(|url| url.starts_with("https:"));

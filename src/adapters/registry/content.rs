@@ -56,7 +56,7 @@ impl Manifest {
 }
 
 impl Content {
-    /// Whether it is an index that lists a manifest.
+    /// Returns whether it is an index that lists a manifest.
     pub fn lists(&self, manifest: &Digest) -> bool {
         matches!(self, Self::Index(entries) if entries.iter().any(|entry| entry.digest == *manifest))
     }

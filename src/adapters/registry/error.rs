@@ -86,7 +86,7 @@ impl RegistryError {
         }
     }
 
-    /// Whether the same question may get another answer later, though nobody changes anything.
+    /// Returns whether the same question may get another answer later, though nobody changes anything.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::RateLimited { .. } | Self::NothingToSpare { .. } => true,
@@ -95,12 +95,12 @@ impl RegistryError {
         }
     }
 
-    /// Whether the host itself is out of reach, so that whoever waits for it need not find out again.
+    /// Returns whether the host itself is out of reach, so that whoever waits for it need not find out again.
     pub(super) fn is_host_down(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. }) || self.is_insecure_connection()
     }
 
-    /// Whether https is spoken, and cannot be trusted.
+    /// Returns whether https is spoken, and cannot be trusted.
     pub(super) fn is_insecure_connection(&self) -> bool {
         matches!(self, Self::Tls { .. } | Self::UnknownCa { .. })
     }

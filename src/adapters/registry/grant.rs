@@ -52,7 +52,7 @@ impl<'a> Hop<'a> {
         if self.is_home { &self.question.login.credentials } else { &Credentials::Anonymous }
     }
 
-    /// Whether there is something to show to a host that wants this.
+    /// Returns whether there is something to show to a host that wants this.
     pub(super) fn can_answer(&self, challenge: &Challenge) -> bool {
         match challenge {
             Challenge::Basic => matches!(self.credentials(), Credentials::Password { .. }),

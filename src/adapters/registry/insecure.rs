@@ -36,7 +36,7 @@ impl<T: AsRef<str>> FromIterator<T> for InsecureRegistries {
 }
 
 impl InsecureRegistries {
-    /// Whether the registry `name` (host and port, as references write it) is listed by its name, or all of its
+    /// Returns whether the registry `name` (host and port, as references write it) is listed by its name, or all of its
     /// `addresses` are in listed networks. The engine is content with one address; with that, whoever can add an address
     /// to an answer of the DNS could have credentials sent there.
     pub(super) fn contains(&self, name: &str, addresses: &[IpAddr]) -> bool {

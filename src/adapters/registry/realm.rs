@@ -40,8 +40,8 @@ const SHARED: [&str; 14] = [
     "workers.dev",
 ];
 
-/// Whether `realm` may receive the credentials for the registry that is named `registry` in references (its port does not
-/// matter) and is reached at `base`.
+/// Returns whether `realm` may receive the credentials for the registry that is named `registry` in references (its
+/// port does not matter) and is reached at `base`.
 pub(super) fn may_see_credentials(registry: &str, base: &Url, realm: &Url) -> bool {
     let Some(realm_host) = realm.host_str() else {
         return false;

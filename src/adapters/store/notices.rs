@@ -145,7 +145,7 @@ fn queue(connection: &rusqlite::Connection, notice: &Notice, receivers: &[String
     Ok(())
 }
 
-/// Whether nobody has been told of this image yet; from now on somebody has.
+/// Returns whether nobody has been told of this image yet; from now on somebody has.
 fn note_announced(connection: &rusqlite::Connection, target: &Target, change: &ServiceChange) -> Result<bool, Failure> {
     let changed = connection
         .prepare_cached(

@@ -73,7 +73,7 @@ pub struct ThisRun {
 }
 
 impl ThisRun {
-    /// Whether an action has been done.
+    /// Returns whether an action has been done.
     pub fn did(&self, action: &Action) -> bool {
         self.done.contains(action)
     }

@@ -54,7 +54,7 @@ impl Query {
         Ok(None)
     }
 
-    /// Whether a prune is of all images that no container uses, and not of those without a name only.
+    /// Returns whether a prune is of all images that no container uses, and not of those without a name only.
     fn prunes_named(&self) -> bool {
         let dangling = serde_json::from_str::<Value>(self.value("filters")).unwrap_or_default()["dangling"].take();
         let says = |word: &str| matches!(word, "0" | "false");
@@ -102,14 +102,14 @@ fn target(repository: &str, tag: &str) -> Result<ImageReference, Error> {
     whole.map_err(|_: ReferenceError| refusal("invalid tag format", Kind::Invalid))
 }
 
-/// Whether the engine can read a search's limit. It answers a negative one with 200 and an empty body, and before 23.0 what
-/// is not a number with 500.
+/// Returns whether the engine can read a search's limit. It answers a negative one with 200 and an empty body, and
+/// before 23.0 what is not a number with 500.
 fn is_limit(text: &str) -> bool {
     text.is_empty() || text.parse().is_ok_and(|limit: i64| limit >= 0)
 }
 
-/// Whether the engine can read filters: an object of objects of flags, or of lists of words as API 1.21 had them. Before
-/// 23.0 it answers anything else with 500.
+/// Returns whether the engine can read filters: an object of objects of flags, or of lists of words as API 1.21 had
+/// them. Before 23.0 it answers anything else with 500.
 fn are_filters(text: &str) -> bool {
     let flag = |value: &Value| matches!(value, Value::Bool(_) | Value::Null);
     let word = |value: &Value| matches!(value, Value::String(_) | Value::Null);

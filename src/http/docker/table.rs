@@ -31,7 +31,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// Whether it leaves the engine and every registry as they are.
+    /// Returns whether it leaves the engine and every registry as they are.
     pub fn only_reads(self) -> bool {
         use Route::{Create, Load, Prune, Push, Remove, Tag};
         !matches!(self, Create | Load | Push | Tag | Remove | Prune)
@@ -46,12 +46,12 @@ impl Route {
         }
     }
 
-    /// Whether the answer is a stream of JSON messages, the last of which may be an error.
+    /// Returns whether the answer is a stream of JSON messages, the last of which may be an error.
     pub fn tells_progress(self) -> bool {
         matches!(self, Self::Create | Self::Load | Self::Push)
     }
 
-    /// Whether the engine has the answer at hand, or takes as long as a disk or a registry does.
+    /// Returns whether the engine has the answer at hand, or takes as long as a disk or a registry does.
     pub fn is_quick(self) -> bool {
         self.only_reads() && !matches!(self, Self::Search | Self::Save | Self::SaveSeveral)
     }
@@ -115,7 +115,7 @@ pub struct Found {
     pub path: String,
 }
 
-/// Whether a path is the engine's, known here or not.
+/// Returns whether a path is the engine's, known here or not.
 pub fn is_engine_path(path: &str) -> bool {
     let first = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
     let version = first.strip_prefix('v').is_some_and(|rest| !rest.is_empty() && is_number(rest));

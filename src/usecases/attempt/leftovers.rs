@@ -6,7 +6,7 @@ use crate::domain::container::{Container, ContainerState};
 /// Compose names a replacement `<12 hex>_<name>` until the original is gone.
 const PREFIX: usize = 12;
 
-/// Whether a container is such a replacement.
+/// Returns whether a container is such a replacement.
 pub(super) fn is_leftover(container: &Container) -> bool {
     original_name(container).is_some()
 }

@@ -292,7 +292,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Whether an action is about to be done again although nothing has changed since.
+    /// Returns whether an action is about to be done again although nothing has changed since.
     pub(super) fn repeats(&self, action: &Action, seen: &[Seen]) -> bool {
         self.last.as_ref().is_some_and(|(last, then)| last == action && then == seen)
     }

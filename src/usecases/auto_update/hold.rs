@@ -114,8 +114,8 @@ impl Host {
         self.service.limits.held_back(&Candidate::default(), self.service.clock.now())
     }
 
-    /// Whether an image that was pulled is one that failed here, under another digest: that of an index changes with every
-    /// rebuilt attestation and every other architecture.
+    /// Returns whether an image that was pulled is one that failed here, under another digest: that of an index
+    /// changes with every rebuilt attestation and every other architecture.
     pub(super) fn failed_here(&self, memory: &Memory, service: &ServiceName, image: &LocalImage) -> Option<HeldBack> {
         memory.bad(service, image.id.as_str())?;
         self.held_back_here(memory, service, image)

@@ -186,7 +186,7 @@ impl Marked {
         }
     }
 
-    /// Whether it belongs to `app`.
+    /// Returns whether it belongs to `app`.
     pub fn is_of(&self, app: &AppName) -> bool {
         self.service.as_ref().is_some_and(|(name, _)| name == app)
     }

@@ -24,7 +24,7 @@ pub struct PassOptions {
 }
 
 impl Scope {
-    /// Whether an app is looked at.
+    /// Returns whether an app is looked at.
     pub(super) fn has_app(&self, app: &AppId, has_schedule: bool) -> bool {
         match self {
             Self::Everything => true,
@@ -32,7 +32,7 @@ impl Scope {
         }
     }
 
-    /// Whether containers that belong to no app are looked at.
+    /// Returns whether containers that belong to no app are looked at.
     pub(super) fn has_rest(&self) -> bool {
         matches!(self, Self::Everything | Self::Due { rest: true, .. })
     }

@@ -103,7 +103,8 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Whether this is the first process that serves the data directory, or has become it. Warns of another one.
+    /// Returns whether this is the first process that serves the data directory, or has become it. Warns of another
+    /// one.
     pub async fn is_ours(&mut self, locks: &Locks) -> bool {
         if self.lock.is_none() {
             match locks.try_serve().await {

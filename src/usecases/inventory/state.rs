@@ -52,7 +52,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Whether somebody listens to the engine.
+    /// Returns whether somebody listens to the engine.
     pub(in crate::usecases) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Acquire)
     }
@@ -109,7 +109,7 @@ impl Inventory {
 }
 
 impl Snapshot {
-    /// Whether a list made from the other one looks different.
+    /// Returns whether a list made from the other one looks different.
     pub(super) fn shows_otherwise(&self, other: &Self) -> bool {
         self.containers != other.containers || self.origins != other.origins
     }

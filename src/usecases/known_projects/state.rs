@@ -109,7 +109,7 @@ impl Resolver {
         (!passes && *known.files == *files && known.is_younger(age)).then(|| known.resolved.clone())
     }
 
-    /// Whether what is known may be out of date.
+    /// Returns whether what is known may be out of date.
     pub(super) fn is_due(&self, call: &Call, files: &Fingerprint) -> bool {
         let known = lock_of(&self.known);
         let Some(known) = known.get(call) else { return true };

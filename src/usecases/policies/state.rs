@@ -28,7 +28,7 @@ pub struct ServicePolicy {
 }
 
 impl ServicePolicy {
-    /// Whether a schedule updates the service.
+    /// Returns whether a schedule updates the service.
     pub fn marks(&self) -> bool {
         self.auto_update.is_some_and(|policy| policy != Policy::Disabled)
     }
