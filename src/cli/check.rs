@@ -34,9 +34,7 @@ pub async fn check(restock: &Arc<Restock>, args: &CheckArgs, as_json: bool) -> E
 async fn run(restock: &Arc<Restock>, args: &CheckArgs, voice: &Voice) -> Result<CheckAnswer, Problem> {
     restock.learn_settings().await;
     let host = restock.local()?;
-    let named = args.names.iter().map(|name| Ok(restock.named(name)?.1.to_owned()));
-    let named = named.collect::<Result<Vec<_>, Error>>()?;
-    let named = (!named.is_empty()).then_some(named);
+    let named = Some(restock.bare_names(&args.names)?).filter(|named| !named.is_empty());
     let job = to_end(restock, "check", voice, || host.start_check(named.as_deref())).await?;
     if let Some(problem) = Problem::of_job(&job) {
         return Err(problem);

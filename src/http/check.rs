@@ -13,7 +13,6 @@ use super::reply::answer;
 use super::state::Http;
 use super::stream::ServerEvent;
 use crate::domain::job::Job;
-use crate::error::Error;
 use crate::views::CheckAnswer;
 
 /// Asks the registries anew about all apps, or about those that the body names; nothing is pulled. Done means that
@@ -32,16 +31,10 @@ pub async fn check(
     Body(which): Body<Which>,
 ) -> Result<Response, Failure> {
     let host = http.local()?.clone();
-    let names = which.map(|which| which.apps.iter().map(|name| bare(&http, name)).collect::<Result<Vec<_>, _>>());
-    let names = names.transpose()?;
+    let names = which.map(|which| http.restock.bare_names(&which.apps)).transpose()?;
     answer(host, &headers, move |host| {
         let names = names.clone();
         async move { host.start_check(names.as_deref()).await }
     })
     .await
-}
-
-/// The name on its host.
-fn bare(http: &Http, name: &str) -> Result<String, Error> {
-    Ok(http.restock.named(name)?.1.to_owned())
 }

@@ -233,6 +233,14 @@ impl Restock {
 }
 
 impl Restock {
+    /// The names on their host of what is named by text forms.
+    ///
+    /// # Errors
+    /// `no_such_host`.
+    pub fn bare_names(&self, texts: &[String]) -> Result<Vec<String>, Error> {
+        texts.iter().map(|text| Ok(self.named(text)?.1.to_owned())).collect()
+    }
+
     /// An app by its name's text form.
     ///
     /// # Errors
